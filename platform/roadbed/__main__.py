@@ -1,0 +1,6 @@
+"""`python -m roadbed`."""
+
+from roadbed.cli import main
+
+if __name__ == "__main__":
+    main()
