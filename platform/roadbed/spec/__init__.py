@@ -1,0 +1,22 @@
+"""The job spec: one YAML file, validated once at the door, frozen afterwards."""
+
+from roadbed.spec.data import DataSpec
+from roadbed.spec.job import TrainJob
+from roadbed.spec.load import dump_job, explain, load_job, parse_job
+from roadbed.spec.model import ModelSpec
+from roadbed.spec.output import OutputSpec
+from roadbed.spec.train import TrainSpec
+from roadbed.spec.workers import WorkersSpec
+
+__all__ = [
+    "DataSpec",
+    "ModelSpec",
+    "OutputSpec",
+    "TrainJob",
+    "TrainSpec",
+    "WorkersSpec",
+    "dump_job",
+    "explain",
+    "load_job",
+    "parse_job",
+]

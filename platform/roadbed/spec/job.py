@@ -1,0 +1,43 @@
+"""A whole job spec. One file is one run; the same file runs on a laptop and on a cluster."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from roadbed.spec.base import Section
+from roadbed.spec.data import DataSpec
+from roadbed.spec.model import ModelSpec
+from roadbed.spec.output import OutputSpec
+from roadbed.spec.train import TrainSpec
+from roadbed.spec.workers import WorkersSpec
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+
+
+class TrainJob(Section):
+    """Train one model on one dataset."""
+
+    kind: Literal["train"] = Field("train", description="what the job does")
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        description="name of the run: lower-case letters, digits and dashes; started again, a run goes on",
+    )
+    data: DataSpec
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    train: TrainSpec = Field(default_factory=TrainSpec)
+    workers: WorkersSpec = Field(default_factory=WorkersSpec)
+    output: OutputSpec = Field(default_factory=OutputSpec)
+
+    @model_validator(mode="after")
+    def _every_worker_has_a_lane(self) -> TrainJob:
+        if self.train.global_batch < self.workers.num_workers:
+            raise ValueError(
+                f"train.global_batch: {self.train.global_batch} samples cannot be shared by workers.num_workers "
+                f"{self.workers.num_workers}; give every worker at least one"
+            )
+        return self
+
+
+KINDS: dict[str, type[TrainJob]] = {"train": TrainJob}

@@ -1,0 +1,111 @@
+"""Reading a job spec from YAML, overriding it from the command line, writing it back, and explaining its fields."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from roadbed.errors import UsageError
+from roadbed.spec.base import known_keys, nearest_key
+from roadbed.spec.job import KINDS, TrainJob
+
+
+def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
+    """The validated job spec of a YAML file, with `KEY=VALUE` overrides (dotted keys, YAML values) applied.
+
+    Raises UsageError with the file, the key, the value and a remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such job spec; the examples lie in jobs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    return parse_job(text, origin=str(path), overrides=overrides)
+
+
+def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> TrainJob:
+    """As `load_job`, of a YAML text; `origin` names it in errors."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{origin}: a job spec is keys and values, with `kind: train` at the top")
+    model = job_class(values.get("kind"), origin=origin)
+    for override in overrides:
+        _override(values, override, model)
+    return model.parse(values, origin=origin)
+
+
+def job_class(kind: Any, *, origin: str) -> type[TrainJob]:
+    """The spec class of a kind. Raises UsageError that lists the kinds there are."""
+    if kind in KINDS:
+        return KINDS[kind]
+    near = difflib.get_close_matches(str(kind), KINDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"this version runs: {', '.join(KINDS)}"
+    what = "kind is missing" if kind is None else f"kind: unknown kind {kind!r}"
+    raise UsageError(f"{origin}: {what}; {hint}")
+
+
+def dump_job(job: TrainJob) -> str:
+    """The resolved spec as YAML: every field with its value. `parse_job` reads it back to an equal spec."""
+    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False)
+
+
+def explain(kind: str) -> list[tuple[str, str, str]]:
+    """Every field of a kind as (dotted key, default, meaning); a required field's default is `required`."""
+    return _explain(job_class(kind, origin="explain"), "")
+
+
+def differing_keys(ours: TrainJob, theirs: TrainJob, *, ignore: tuple[str, ...]) -> list[str]:
+    """Dotted keys whose values differ, but for those under the sections `ignore`."""
+    left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))
+    keys = [key for key in left | right if left.get(key) != right.get(key)]
+    return [key for key in keys if key.partition(".")[0] not in ignore]
+
+
+def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UsageError(f"--set {override}: expected KEY=VALUE, such as --set train.epochs=3")
+    known = known_keys(model)
+    if key not in known:
+        near = nearest_key(key, known)
+        raise UsageError(f"--set {override}: unknown key {key}" + (f"; did you mean {near}?" if near else ""))
+    section = values
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    try:
+        section[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override}: the value is not YAML") from None
+
+
+def _explain(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += _explain(field.annotation, f"{prefix}{name}.")
+            continue
+        default = "required" if field.default is PydanticUndefined else _as_yaml(field.default)
+        rows.append((prefix + name, default, field.description or ""))
+    return rows
+
+
+def _as_yaml(value: Any) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return str(yaml.safe_dump(plain, default_flow_style=True)).removesuffix("\n").removesuffix("\n...")
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

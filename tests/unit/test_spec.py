@@ -1,0 +1,86 @@
+"""The job spec's door: what it takes, what it refuses, and with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from roadbed.errors import UsageError
+from roadbed.spec import dump_job, explain, load_job, parse_job
+from roadbed.spec.load import differing_keys
+
+ROOT = Path(__file__).resolve().parents[2]
+MINIMAL = "kind: train\nname: town\ndata: {uri: file:///town}\n"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_job_is_valid_and_reads_back_equal(path: Path) -> None:
+    job = load_job(path)
+    assert parse_job(dump_job(job), origin="again") == job
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MINIMAL + "train: {learning_rte: 1}", ["job.yaml", "train.learning_rte", "did you mean train.learning_rate?"]),
+        (MINIMAL + "learning_rate: 1", ["unknown key learning_rate", "did you mean train.learning_rate?"]),
+        (MINIMAL + "trian: {epochs: 3}", ["unknown key trian", "did you mean train?"]),
+        (MINIMAL + "train: {epochs: 0}", ["train.epochs", "found 0"]),
+        (MINIMAL + "train: {optimizer: adam}", ["train.optimizer", "'adamw' or 'sgd'", "found 'adam'"]),
+        (MINIMAL + "model: {backbone: resnet50}", ["model.backbone", "resnet50", "architecture deeplabv3"]),
+        (MINIMAL + "train: {global_batch: 2}\nworkers: {num_workers: 3}", ["train.global_batch", "2", "3"]),
+        ("kind: train\nname: town\ndata: {uri: town}", ["data.uri", "file:///FOLDER", "found 'town'"]),
+        ("kind: train\nname: Town!\ndata: {uri: x}", ["name", "Town!"]),
+        ("kind: train\nname: town", ["data is missing"]),
+        ("kind: tarin\nname: town", ["'tarin'", "did you mean train?"]),
+        ("name: town", ["kind is missing"]),
+        ("- a list", ["keys and values"]),
+        ("a: [", ["not YAML"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_a_remedy(text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_job(text, origin="job.yaml")
+    assert caught.value.exit_status == 2
+    for word in ["job.yaml", *words]:
+        assert word in str(caught.value)
+
+
+def test_overrides_are_yaml_values_of_dotted_keys() -> None:
+    job = parse_job(MINIMAL, origin="x", overrides=("train.epochs=3", "data.crop_px=[64, 96]", "name=other"))
+    assert (job.train.epochs, job.data.crop_px, job.name) == (3, (64, 96), "other")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("train.epoch=3", "did you mean train.epochs?"), ("train.epochs", "KEY=VALUE"), ("name=[", "not YAML")],
+)
+def test_overrides_that_cannot_be_meant(override: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words.replace("?", r"\?")):
+        parse_job(MINIMAL, origin="x", overrides=(override,))
+
+
+def test_a_missing_file_says_where_examples_lie(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="jobs/"):
+        load_job(tmp_path / "none.yaml")
+
+
+def test_a_spec_is_frozen() -> None:
+    job = parse_job(MINIMAL, origin="x")
+    with pytest.raises(ValidationError):
+        job.name = "other"  # type: ignore[misc]
+
+
+def test_explain_has_a_meaning_for_every_field() -> None:
+    rows = explain("train")
+    assert all(meaning for _, _, meaning in rows)
+    assert ("train.epochs", "10", "passes over the training split") in rows
+    assert [default for key, default, _ in rows if key == "data.uri"] == ["required"]
+
+
+def test_differing_keys_leave_sections_out() -> None:
+    ours = parse_job(MINIMAL, origin="x")
+    theirs = parse_job(MINIMAL, origin="x", overrides=("train.epochs=3", "workers.num_workers=2"))
+    assert differing_keys(ours, theirs, ignore=("workers",)) == ["train.epochs"]
