@@ -1,0 +1,117 @@
+"""The order in which samples are seen: lanes.
+
+An epoch's order is a pure function of (dataset digest, seed, epoch, global batch). Shards are permuted, samples are
+shuffled within windows of a few shards, and the sequence so made is cut into as many lanes as a global batch has
+samples. Global batch i takes item i of every lane.
+
+The remainder: with N samples and G lanes, the first N mod G lanes hold one sample more than the others, so that the last
+global batch is the short one and every sample comes exactly once.
+
+A rank owns contiguous lanes, so it reads its own part of the shards only, and any number of ranks from 1 to G sees the
+same global batches. The state of a run in the order is (epoch, next batch).
+
+Random numbers are raw 64-bit words of PCG64, sorted: that stream is fixed, while numpy's `permutation` may change from
+one version to the next and would break runs that are resumed after an update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+_SHARDS, _SAMPLES, _AUGMENTATION = 0, 1, 2
+
+
+class EpochOrder:
+    """The sample order of one epoch.
+
+    `shard_sizes[s]` is the number of samples in shard s; samples are numbered from 0 in the order of the shards.
+    Windows are shuffled when they are first needed, so the cost of a batch does not depend on the dataset's size.
+    """
+
+    def __init__(
+        self,
+        shard_sizes: Sequence[int],
+        *,
+        digest: str,
+        seed: int,
+        epoch: int,
+        global_batch: int,
+        window_shards: int,
+    ) -> None:
+        self._entropy = (_digest_word(digest), seed, epoch)
+        sizes = np.asarray(shard_sizes, dtype=np.int64)
+        self.num_samples = int(sizes.sum())
+        self.num_lanes = global_batch
+        self.num_batches = -(-self.num_samples // global_batch)
+        self._first_sample = np.cumsum(sizes) - sizes
+        self._sizes = sizes
+        self._shards = _permutation(len(sizes), (*self._entropy, _SHARDS))
+        self._window_shards = window_shards
+        ends = np.cumsum(sizes[self._shards])
+        self._window_ends = ends[
+            np.minimum(np.arange(window_shards - 1, len(sizes) + window_shards - 1, window_shards), len(sizes) - 1)
+        ]
+        self._window = lru_cache(maxsize=2 * global_batch + 2)(self._shuffled_window)
+
+    def batch(self, number: int, lanes: range) -> IntArray:
+        """Sample numbers that global batch `number` takes from `lanes`, in the order of the lanes.
+
+        Fewer than `len(lanes)` in the last batch, where a lane may have ended.
+        """
+        short, long_lanes = divmod(self.num_samples, self.num_lanes)
+        positions = [
+            lane * short + min(lane, long_lanes) + number
+            for lane in lanes
+            if number < short + (1 if lane < long_lanes else 0)
+        ]
+        return np.array([self._sample_at(position) for position in positions], dtype=np.int64)
+
+    def _sample_at(self, position: int) -> int:
+        window = int(np.searchsorted(self._window_ends, position, side="right"))
+        start = int(self._window_ends[window - 1]) if window else 0
+        return int(self._window(window)[position - start])
+
+    def _shuffled_window(self, window: int) -> IntArray:
+        shards = self._shards[window * self._window_shards : (window + 1) * self._window_shards]
+        samples = np.concatenate([self._first_sample[s] + np.arange(self._sizes[s]) for s in shards])
+        return samples[_permutation(len(samples), (*self._entropy, _SAMPLES, window))]
+
+
+def lanes_of_rank(rank: int, *, num_ranks: int, num_lanes: int) -> range:
+    """The contiguous lanes that a rank owns; together the ranks own every lane once, in shares that differ by at most 1."""
+    return range(rank * num_lanes // num_ranks, (rank + 1) * num_lanes // num_ranks)
+
+
+def batches_of_rank(rank: int, *, num_ranks: int, num_samples: int, batch_size: int) -> list[range]:
+    """The evaluation batches of a rank: samples in order, cut into canonical batches, whole batches to ranks.
+
+    The cut does not depend on the number of ranks, and nothing is padded, so the sum of counts over ranks is that of
+    one process.
+    """
+    num_batches = -(-num_samples // batch_size)
+    return [
+        range(number * batch_size, min((number + 1) * batch_size, num_samples))
+        for number in lanes_of_rank(rank, num_ranks=num_ranks, num_lanes=num_batches)
+    ]
+
+
+def augmentation_seed(digest: str, *, seed: int, epoch: int, sample: int) -> int:
+    """The 32-bit seed of one sample's augmentation in one epoch, whoever draws it and whenever."""
+    return int(_words(1, (_digest_word(digest), seed, epoch, _AUGMENTATION, sample))[0] >> np.uint64(32))
+
+
+def _permutation(length: int, entropy: tuple[int, ...]) -> IntArray:
+    return np.argsort(_words(length, entropy), kind="stable")
+
+
+def _words(length: int, entropy: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(length)
+
+
+def _digest_word(digest: str) -> int:
+    return int(digest[:16], 16)
