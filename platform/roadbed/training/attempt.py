@@ -1,0 +1,141 @@
+"""One attempt of a run on one group of workers: claim it, go on from the newest whole checkpoint, train, end it.
+
+Called by every worker of the group, inside Ray or without it. An error that a user can meet is an outcome here, not an
+exception: whoever started the group must not start it again for what will fail again. Anything else is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from roadbed.data.dataset import Dataset
+from roadbed.errors import FencedError, RoadbedError
+from roadbed.runs import Attempt, Run
+from roadbed.spec import TrainJob
+from roadbed.storage import open_store
+from roadbed.telemetry import MetricSink
+from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
+from roadbed.training.group import Group
+from roadbed.training.loop import Training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. `error` is the name of a RoadbedError, `reason` its text."""
+
+    state: Literal["finished", "failed", "fenced"]
+    error: str | None = None
+    reason: str | None = None
+
+
+def run_attempt(
+    job: TrainJob,
+    group: Group,
+    *,
+    sink: MetricSink | None = None,
+    num_threads: int = 1,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Outcome:
+    """Train `job` from where its run stands. The same outcome on every worker of the group."""
+    attempt: Attempt | None = None
+    training: Training | None = None
+    with _kept_log() as keep_in:
+        try:
+            attempt, start = _begin(job, group)
+            keep_in(attempt)
+            training = _prepare(job, group, attempt, start, sink=sink, num_threads=num_threads, on_epoch=on_epoch)
+            training.run()
+            outcome = Outcome("finished")
+        except FencedError as error:
+            return Outcome("fenced", type(error).__name__, str(error))
+        except RoadbedError as error:
+            outcome = Outcome("failed", type(error).__name__, str(error))
+        except Exception:
+            log.exception("ended by a defect or a lost worker")
+            _flush(attempt)
+            raise
+        log.info("%s: reason=%s", outcome.state, outcome.reason)
+        if attempt is not None:
+            progress = training.journal.progress if training else {}
+            step = training.position.step if training else 0
+            attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)
+        return outcome
+
+
+def _begin(job: TrainJob, group: Group) -> tuple[Attempt | None, Checkpoint | None]:
+    """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given the latter."""
+    attempt, start, failure = None, None, None
+    if group.is_first:
+        try:
+            run = Run(open_store(job.output.store), job.name)
+            found = newest_whole_checkpoint(run)
+            lineage = {"resumed_attempt": found[0].attempt, "resumed_step": found[0].step} if found else {}
+            where = {"num_workers": group.num_workers, "device": str(group.device), "host": socket.gethostname()}
+            attempt = run.claim(details=lineage | where)
+            start = found[1] if found else None
+        except RoadbedError as error:
+            failure = error
+    group.raise_together(failure)
+    start = group.from_first(start)
+    log.info("attempt begins: workers=%d step=%d", group.num_workers, start.state["step"] if start else 0)
+    return attempt, start
+
+
+def _prepare(
+    job: TrainJob, group: Group, attempt: Attempt | None, start: Checkpoint | None, **settings: Any
+) -> Training:
+    """This worker's part, once every worker has got its own ready."""
+    training, failure = None, None
+    try:
+        dataset = Dataset.open(job.data.uri)
+        training = Training(job, dataset, group, attempt=attempt, start=start, **settings)
+    except RoadbedError as error:
+        failure = error
+    group.raise_together(failure)
+    assert training is not None
+    return training
+
+
+def _flush(attempt: Attempt | None) -> None:
+    """Write what was logged last, if the store and the fence still let us."""
+    try:
+        if attempt is not None:
+            attempt.flush()
+    except RoadbedError as error:
+        log.warning("log not kept: %s", error)
+
+
+class _AttemptLog(logging.Handler):
+    """Keeps the package's log in the attempt's "log" lines."""
+
+    attempt: Attempt | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.attempt is not None:
+            line = {"at": round(record.created, 3), "level": record.levelname, "text": self.format(record)}
+            self.attempt.append("log", line)
+
+
+@contextmanager
+def _kept_log() -> Iterator[Callable[[Attempt | None], None]]:
+    """While open, what roadbed logs goes to the attempt that the yielded function is given."""
+    logger = logging.getLogger("roadbed")
+    handler, level = _AttemptLog(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    def keep_in(attempt: Attempt | None) -> None:
+        handler.attempt = attempt
+
+    try:
+        yield keep_in
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

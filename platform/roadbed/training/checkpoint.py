@@ -1,0 +1,194 @@
+"""Checkpoints in a run's prefix: tensors as safetensors, state as JSON, and a manifest that makes them whole.
+
+    attempts/0002/checkpoints/00000120/model.safetensors      weights that are trained
+                                       ema.safetensors        averaged weights that are evaluated and published
+                                       optimizer.safetensors  NAME/exp_avg, NAME/exp_avg_sq, NAME/step, ...
+                                       state.json             step, epoch, next batch, precision, scores, dataset
+                                       manifest.json          bytes and sha256 of the others; written last
+
+A checkpoint counts when its manifest is there and the run's pointer names it. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from roadbed.errors import DamagedError, NotFoundError, RoadbedError, StoreError
+from roadbed.models import SegmentationModel
+from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
+
+MANIFEST = "manifest.json"
+WEIGHTS = "ema.safetensors"
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs to go on from a step: `files` maps a file name to its named tensors."""
+
+    files: dict[str, Tensors]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken before it."""
+        return int(self.state["step"])
+
+
+def snapshot(tensors: Tensors) -> Tensors:
+    """Copies on the CPU that later steps do not change."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: SegmentationModel) -> Tensors:
+    """The optimiser's state by parameter name: `decoder.weight/exp_avg`, ..."""
+    return {
+        f"{name}/{key}": torch.as_tensor(value)
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, model: SegmentationModel, tensors: Tensors) -> None:
+    """Put back what `optimizer_tensors` took. Rates are not part of it: they follow from the step."""
+    parameters = dict(model.named_parameters())
+    for path, tensor in tensors.items():
+        name, _, key = path.rpartition("/")
+        parameter = parameters[name]
+        optimizer.state[parameter][key] = tensor.to(parameter.device)
+
+
+def read_checkpoint(run: Run, ref: CheckpointRef) -> Checkpoint:
+    """A whole checkpoint, every byte checked. Raises NotFoundError or DamagedError where it is not whole."""
+    folder = run.store.child(ref.key)
+    manifest = json.loads(folder.get(MANIFEST))
+    files: dict[str, Tensors] = {}
+    state: dict[str, Any] = {}
+    for name, entry in manifest["files"].items():
+        data = folder.get(name, sha256=entry["sha256"])
+        if name == "state.json":
+            state = json.loads(data)
+        else:
+            files[name] = safetensors.torch.load(data)
+    return Checkpoint(files, state)
+
+
+def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None:
+    """The newest checkpoint of the run's pointer that is whole, or None where the run has none yet.
+
+    One that is torn or damaged is passed over and logged; if there are some and none is whole, DamagedError.
+    """
+    refs = run.pointer().checkpoints
+    for ref in refs:
+        try:
+            return ref, read_checkpoint(run, ref)
+        except (NotFoundError, DamagedError) as error:
+            log.warning("checkpoint passed over: step=%d reason=%s", ref.step, error)
+    if refs:
+        raise DamagedError(
+            f"{run.uri}: none of its {len(refs)} checkpoints is whole; start anew under another name"
+        )
+    return None
+
+
+class CheckpointWriter:
+    """Writes checkpoints of one attempt in the background, one at a time, and keeps the best and the newest.
+
+    While a store cannot be reached training goes on and the last whole checkpoint stands; `finish` alone insists.
+    """
+
+    def __init__(self, attempt: Attempt, *, keep_last: int) -> None:
+        self._attempt = attempt
+        self._keep_last = keep_last
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="roadbed-checkpoint")
+        self._writing: tuple[Checkpoint, float | None, Future[None]] | None = None
+
+    def save(self, checkpoint: Checkpoint, *, score: float | None) -> None:
+        """Begin to write a checkpoint, once the one before is done. Its tensors must be snapshots.
+
+        Raises FencedError if the one before found that this attempt was replaced.
+        """
+        self.wait()
+        self._writing = (checkpoint, score, self._pool.submit(self._write, checkpoint, score))
+
+    def finish(self) -> None:
+        """Wait for the last one; if it failed, try once more, and raise what then fails."""
+        last = self._writing
+        if not self.wait() and last is not None:
+            self._write(last[0], last[1])
+
+    def close(self) -> None:
+        """Let a write that has begun end, whatever its outcome."""
+        self._pool.shutdown(wait=True)
+
+    def wait(self) -> bool:
+        """Wait for the one that is being written; whether it was written, or there was none."""
+        if self._writing is None:
+            return True
+        checkpoint, _, written = self._writing
+        self._writing = None
+        try:
+            written.result()
+        except StoreError as error:
+            log.warning("checkpoint not written: step=%d reason=%s", checkpoint.step, error)
+            return False
+        return True
+
+    def _write(self, checkpoint: Checkpoint, score: float | None) -> None:
+        key = f"{self._attempt.folder}/checkpoints/{checkpoint.step:08d}"
+        entries: dict[str, dict[str, Any]] = {}
+        with tempfile.TemporaryDirectory(prefix="roadbed-checkpoint-") as folder:
+            for name, tensors in checkpoint.files.items():
+                path = Path(folder) / name
+                safetensors.torch.save_file(tensors, path)
+                entries[name] = _entry(path)
+                self._attempt.upload(path, f"{key}/{name}", sha256=entries[name]["sha256"])
+                path.unlink()
+        state = json.dumps(checkpoint.state, sort_keys=True).encode()
+        entries["state.json"] = {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}
+        self._attempt.put(f"{key}/state.json", state)
+        self._attempt.put(f"{key}/{MANIFEST}", json.dumps({"files": entries}, sort_keys=True, indent=1).encode())
+        self._point_to(CheckpointRef(key=key, attempt=self._attempt.number, step=checkpoint.step, score=score))
+
+    def _point_to(self, ref: CheckpointRef) -> None:
+        run = self._attempt.run
+        before = run.pointer()
+        best = before.best
+        if ref.score is not None and (best is None or best.score is None or ref.score > best.score):
+            best = ref
+        kept = (ref, *(old for old in before.checkpoints if old.key != ref.key))[: self._keep_last]
+        self._attempt.move_pointer(Pointer(attempt=self._attempt.number, checkpoints=kept, best=best))
+        named = {old.key for old in (*kept, best) if old is not None}
+        for old in {*before.checkpoints, before.best} - {None}:
+            if old is not None and old.key not in named:
+                delete_checkpoint(run, old)
+
+
+def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:
+    """Remove a checkpoint, its manifest first, so that what is left of it is never taken for whole."""
+    folder = run.store.child(ref.key)
+    try:
+        folder.delete(MANIFEST)
+        for info in list(folder.list()):
+            folder.delete(info.key)
+    except RoadbedError as error:
+        log.warning("old checkpoint not removed: step=%d reason=%s", ref.step, error)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,49 @@
+"""Evaluation over any number of workers: one integer confusion matrix, the same as that of a single process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from roadbed.data.labels import LabelSpace
+from roadbed.data.loader import Loader
+from roadbed.models import SegmentationModel
+from roadbed.scores import CountArray, confusion_counts
+from roadbed.training.group import Group
+from roadbed.training.precision import Precision, autocast
+
+
+@torch.no_grad()
+def evaluate(
+    model: SegmentationModel,
+    loader: Loader,
+    *,
+    labels: LabelSpace,
+    batch_size: int,
+    group: Group,
+    precision: Precision,
+    progress: Callable[[int], None] = lambda _: None,
+) -> CountArray:
+    """`counts_KK[truth, predicted]` over all frames of the loader's split, summed over the workers.
+
+    `progress` is told the number of frames that this worker has done. The model is left as it was found but for its
+    training mode, which is restored.
+    """
+    was_training = model.training
+    model.eval()
+    counts_KK = np.zeros((labels.num_classes, labels.num_classes), np.int64)
+    done = 0
+    for batch in loader.evaluation_batches(batch_size):
+        images_B3HW = torch.from_numpy(batch.images_BHW3).to(group.device).permute(0, 3, 1, 2)
+        with autocast(group.device, precision):
+            logits_BKHW = model(images_B3HW)
+        predicted_BHW = logits_BKHW.argmax(1).to(torch.uint8).cpu().numpy()
+        counts_KK += confusion_counts(
+            batch.masks_BHW, predicted_BHW, num_classes=labels.num_classes, ignore_id=labels.ignore_id
+        )
+        done += len(batch.samples)
+        progress(done)
+    model.train(was_training)
+    return group.sum_counts(counts_KK)

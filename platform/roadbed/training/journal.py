@@ -1,0 +1,57 @@
+"""What a run tells while it goes: lines of metrics in the store, values for the metrics sink, and the progress of its status.
+
+Written by the first worker; the others hold a journal without an attempt, which keeps the progress only.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from roadbed.runs import Attempt
+from roadbed.scores import Scores
+from roadbed.telemetry import MetricSink
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Metrics of one attempt. `progress` is what the heartbeat publishes."""
+
+    def __init__(self, attempt: Attempt | None, sink: MetricSink, *, num_steps: int) -> None:
+        self._attempt = attempt
+        self._sink = sink
+        self.progress: dict[str, Any] = {"num_steps": num_steps}
+
+    def step(self, line: dict[str, Any], *, num_samples: int, waited_s: float) -> None:
+        """A step that is done: its loss, learning rate, images/s and share of time waiting for data."""
+        self.progress |= line
+        self._append("metrics", line)
+        for key in ("step", "loss", "learning_rate"):
+            self._sink.set(f"roadbed_train_{key}", line[key])
+        self._sink.add("roadbed_train_images", num_samples)
+        self._sink.add("roadbed_train_data_wait_seconds", waited_s)
+
+    def samples(self, *, step: int, epoch: int, keys: list[str]) -> None:
+        """The sample keys of a step, in the order of lanes."""
+        self._append("samples", {"step": step, "epoch": epoch, "keys": keys})
+
+    def evaluating(self, done: int, total: int) -> None:
+        """An evaluation under way."""
+        self.progress["evaluating"] = f"{min(done, total)}/{total}"
+
+    def evaluation(self, scores: Scores, *, step: int, epoch: int, seconds: float) -> None:
+        """An evaluation that is done."""
+        self.progress.pop("evaluating", None)
+        self.progress |= {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
+        self._append("metrics", {"step": step, "epoch": epoch, "eval_s": round(seconds, 2)} | scores.to_json())
+        self._sink.set("roadbed_eval_miou", scores.miou)
+        self._sink.set("roadbed_eval_pixel_accuracy", scores.pixel_accuracy)
+        log.info(
+            "evaluated: epoch=%d miou=%.4f pixel_accuracy=%.4f seconds=%.1f",
+            epoch, scores.miou, scores.pixel_accuracy, seconds,
+        )  # fmt: skip
+
+    def _append(self, kind: str, line: dict[str, Any]) -> None:
+        if self._attempt is not None:
+            self._attempt.append(kind, line)

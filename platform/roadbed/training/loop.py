@@ -1,0 +1,350 @@
+"""The training loop: from a dataset and a run's last whole checkpoint to its last epoch. torch.distributed, no Ray.
+
+Every worker of a group runs the same loop; the first alone writes. Workers agree before every step, so that an error of
+one of them (a damaged shard, a newer attempt) ends all of them with the same words.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from roadbed.data.augment import Augmenter, training_transforms
+from roadbed.data.dataset import Dataset
+from roadbed.data.loader import Batch, Loader
+from roadbed.errors import FencedError, RoadbedError, TrainingError
+from roadbed.models import SegmentationModel, build_model
+from roadbed.runs import Attempt, Heartbeat
+from roadbed.scores import Scores
+from roadbed.spec import TrainJob
+from roadbed.telemetry import MetricSink, NoMetrics
+from roadbed.training.checkpoint import (
+    WEIGHTS,
+    Checkpoint,
+    CheckpointWriter,
+    load_optimizer,
+    optimizer_tensors,
+    snapshot,
+)
+from roadbed.training.evaluate import evaluate
+from roadbed.training.group import Group
+from roadbed.training.journal import Journal
+from roadbed.training.loss import class_weights, pixel_weight
+from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
+from roadbed.training.precision import Precision, choose_precision
+from roadbed.training.schedule import rate_factor
+from roadbed.training.step import GradientStep
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Position:
+    """Where a run is: `step` optimiser steps are taken; next comes global batch `batch` of `epoch`."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass
+class UnsettledStep:
+    """A step whose loss is not known yet: the device may still be at it."""
+
+    line: dict[str, Any]
+    own_loss: torch.Tensor
+    samples: tuple[int, ...]
+    waited_s: float
+
+
+class Training:
+    """One worker's part in one attempt of a run.
+
+    `attempt` is given to the first worker alone; `start` is the checkpoint to go on from, the same on every worker.
+    Making one does not wait for other workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker.
+
+    Raises RoadbedError where spec, dataset, weights and checkpoint do not fit each other.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        dataset: Dataset,
+        group: Group,
+        *,
+        attempt: Attempt | None = None,
+        start: Checkpoint | None = None,
+        sink: MetricSink | None = None,
+        num_threads: int = 1,
+        on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> None:
+        self.job, self.dataset, self.group, self.attempt = job, dataset, group, attempt
+        self.position = Position()
+        self.scores: dict[str, Any] = {}
+        self.precision: Precision | None = None
+        self.model = self._build_model()
+        self.averaged = AveragedModel(self.model, decay=job.train.ema_decay) if job.train.ema_decay else None
+        self.optimizer = build_optimizer(self.model, job.train)
+        if start is not None:
+            self._restore(start)
+        self.train_loader = self._loader(job.data.train_split, num_threads)
+        self.eval_loader = self._loader(job.data.eval_split, num_threads)
+        self.batches_per_epoch = -(-self.train_loader.split.num_samples // job.train.global_batch)
+        self.num_steps = job.train.epochs * self.batches_per_epoch
+        self.weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.train.class_balance)
+        self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
+        self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
+        self._unsettled: UnsettledStep | None = None
+        self._gradients: GradientStep | None = None
+        self._is_fenced: Callable[[], bool] = lambda: False
+        self._on_epoch = on_epoch
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end of the last epoch. Returns the last scores.
+
+        Raises, on every worker at once: FencedError when a newer attempt has taken the run, TrainingError on a loss
+        that is no number, DamagedError, DataError or StoreError from the data or the last checkpoint.
+        """
+        self._gradients = GradientStep(
+            self.model,
+            self.group,
+            weights_K=self.weights_K,
+            ignore_id=self.dataset.label_space.ignore_id,
+            micro_batch=self.job.train.micro_batch,
+        )
+        with ExitStack() as stack:
+            stack.enter_context(self.train_loader)
+            stack.enter_context(self.eval_loader)
+            if self.attempt is not None:
+                heartbeat = stack.enter_context(
+                    Heartbeat(self.attempt, lambda: (self.position.step, dict(self.journal.progress)))
+                )
+                self._is_fenced = heartbeat.fenced.is_set
+            if self.writer is not None:
+                stack.callback(self.writer.close)
+            while self.position.epoch < self.job.train.epochs:
+                self._epoch()
+            self._first_worker(self.writer and self.writer.finish)
+        return self.scores
+
+    def _epoch(self) -> None:
+        train, position = self.job.train, self.position
+        batches = self.train_loader.training_batches(
+            Augmenter(training_transforms(self.job.data)),
+            epoch=position.epoch,
+            first_batch=position.batch,
+            seed=train.seed,
+            global_batch=train.global_batch,
+        )
+        self.model.train()
+        while position.batch < self.batches_per_epoch:
+            self._step(batches)
+            if position.batch < self.batches_per_epoch and position.step % self.job.output.checkpoint_steps == 0:
+                self._settle()
+                self._save(score=None)
+        self._settle()
+        position.epoch, position.batch = position.epoch + 1, 0
+        is_evaluated = position.epoch % train.eval_every == 0 or position.epoch == train.epochs
+        self._save(score=self._evaluate() if is_evaluated else None)
+        self._on_epoch({key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)})
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        began = time.perf_counter()
+        batch = self._next(batches)
+        waited_s = time.perf_counter() - began
+        device = self.group.device
+        masks_BHW = torch.from_numpy(batch.masks_BHW)
+        own_weight = pixel_weight(masks_BHW, self.weights_K, ignore_id=self.dataset.label_space.ignore_id)
+        (total_weight,) = self.group.sum([own_weight])
+        images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        precision = self.precision or self._choose_precision(images_B3HW)
+        rate = self._learning_rate()
+        assert self._gradients is not None
+        own_loss = self._gradients(
+            images_B3HW,
+            masks_BHW.to(device, non_blocking=True),
+            total_weight=total_weight,
+            precision=precision,
+            seed=hash((self.job.train.seed, self.position.step, self.group.rank)) & 0x7FFFFFFF,
+        )
+        self._settle()
+        if self.job.train.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.job.train.clip_norm)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.position.step += 1
+        self.position.batch += 1
+        if self.averaged is not None:
+            self.averaged.update(self.model, step=self.position.step)
+        elapsed_s = time.perf_counter() - began
+        line = {
+            "step": self.position.step,
+            "epoch": batch.epoch,
+            "learning_rate": rate,
+            "images_per_s": round(self._samples_in(batch.number) / elapsed_s, 3),
+            "data_wait_share": round(waited_s / elapsed_s, 4),
+            "at": round(time.time(), 3),
+        }
+        self._unsettled = UnsettledStep(line, own_loss, batch.samples, waited_s)
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
+        failure: RoadbedError | None = None
+        batch = None
+        if self._is_fenced():
+            failure = FencedError(f"run {self.job.name}: a newer attempt has taken over, so this one ends")
+        else:
+            try:
+                batch = next(batches)
+            except RoadbedError as error:
+                failure = error
+        (num_failures,) = self.group.sum([failure is not None])
+        if num_failures:
+            self.group.raise_together(failure)
+        assert batch is not None
+        return batch
+
+    def _settle(self) -> None:
+        """Record the step before, whose loss is known by now without making the device wait.
+
+        The loss is summed over the workers, so all of them see the same number and end together if it is none.
+        """
+        settled, self._unsettled = self._unsettled, None
+        if settled is None:
+            return
+        line = settled.line
+        (loss,) = self.group.sum([float(settled.own_loss)])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"run {self.job.name}: the loss of step {line['step']} is {loss} at learning rate "
+                f"{line['learning_rate']:.3g}; the last checkpoint is from before it. Lower train.learning_rate, set "
+                f"train.clip_norm, or try train.precision: fp32"
+            )
+        num_samples = self._samples_in((line["step"] - 1) % self.batches_per_epoch)
+        self.journal.step(line | {"loss": loss}, num_samples=num_samples, waited_s=settled.waited_s)
+        if self.job.output.record_samples:
+            index = self.train_loader.split.index
+            shares = self.group.gather([index.key(sample) for sample in settled.samples])
+            keys = [key for share in shares for key in share]
+            self.journal.samples(step=line["step"], epoch=line["epoch"], keys=keys)
+
+    def _evaluate(self) -> float:
+        began = time.perf_counter()
+        self._agree_on_statistics()
+        labels, total = self.dataset.label_space, self.eval_loader.split.num_samples
+        counts_KK = evaluate(
+            self.averaged.model if self.averaged else self.model,
+            self.eval_loader,
+            labels=labels,
+            batch_size=self.job.train.eval_batch,
+            group=self.group,
+            precision=self.precision or "fp32",
+            progress=lambda done: self.journal.evaluating(done * self.group.num_workers, total),
+        )
+        scores = Scores.from_counts(counts_KK, class_names=labels.class_names)
+        self.scores = scores.to_json()
+        position, seconds = self.position, time.perf_counter() - began
+        self.journal.evaluation(scores, step=position.step, epoch=position.epoch, seconds=seconds)
+        return scores.miou
+
+    def _save(self, *, score: float | None) -> None:
+        self._agree_on_statistics()
+        self._first_worker(self.writer and (lambda: self._begin_save(score)))
+
+    def _begin_save(self, score: float | None) -> None:
+        assert self.writer is not None
+        weights = snapshot(self.model.state_dict())
+        files = {
+            "model.safetensors": weights,
+            WEIGHTS: snapshot(self.averaged.model.state_dict()) if self.averaged else weights,
+            "optimizer.safetensors": snapshot(optimizer_tensors(self.optimizer, self.model)),
+        }
+        state = asdict(self.position) | {
+            "precision": self.precision,
+            "scores": self.scores,
+            "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
+            "dataset_digest": self.dataset.digest,
+            "num_workers": self.group.num_workers,
+        }
+        self.writer.save(Checkpoint(files, state), score=score)
+
+    def _restore(self, start: Checkpoint) -> None:
+        state = start.state
+        if state["dataset_digest"] != self.dataset.digest:
+            raise TrainingError(
+                f"run {self.job.name}: {self.dataset.uri} has changed since the run began (dataset.json was "
+                f"{state['dataset_digest'][:12]}..., is {self.dataset.digest[:12]}...); start a run of another name"
+            )
+        self.model.load_state_dict(start.files["model.safetensors"])
+        if self.averaged is not None:
+            self.averaged.model.load_state_dict(start.files[WEIGHTS])
+        load_optimizer(self.optimizer, self.model, start.files["optimizer.safetensors"])
+        self.position = Position(state["step"], state["epoch"], state["batch"])
+        self.precision, self.scores = state["precision"], state["scores"]
+
+    def _agree_on_statistics(self) -> None:
+        """Average live batch-norm statistics over the workers, before they are evaluated or saved."""
+        if self.job.model.batch_norm == "frozen":
+            return
+        for model in (self.model, self.averaged.model if self.averaged else None):
+            if model is not None:
+                self.group.average_([tensor for tensor in model.buffers() if tensor.is_floating_point()])
+
+    def _first_worker(self, work: Callable[[], None] | None) -> None:
+        """Let the first worker do something that may fail; if it does, fail on every worker."""
+        failure = None
+        try:
+            if work is not None:
+                work()
+        except RoadbedError as error:
+            failure = error
+        self.group.raise_together(failure)
+
+    def _learning_rate(self) -> float:
+        train = self.job.train
+        return train.learning_rate * rate_factor(
+            self.position.step, num_steps=self.num_steps, warmup_share=train.warmup_share, poly_power=train.poly_power
+        )
+
+    def _choose_precision(self, images_B3HW: torch.Tensor) -> Precision:
+        chosen: Precision | None = None
+        if self.group.is_first:
+            micro_batch = images_B3HW[: self.job.train.micro_batch]
+            chosen, seconds = choose_precision(self.job.train.precision, self.model, micro_batch)
+            log.info("precision: %s measured_s=%s", chosen, {name: round(value, 3) for name, value in seconds.items()})
+        self.precision = self.group.from_first(chosen)
+        assert self.precision is not None
+        return self.precision
+
+    def _samples_in(self, batch_number: int) -> int:
+        first = batch_number * self.job.train.global_batch
+        return min(self.job.train.global_batch, self.train_loader.split.num_samples - first)
+
+    def _build_model(self) -> SegmentationModel:
+        torch.manual_seed(self.job.train.seed)
+        return build_model(
+            self.job.model,
+            num_classes=self.dataset.label_space.num_classes,
+            channel_mean=self.dataset.channel_mean,
+            channel_std=self.dataset.channel_std,
+            registry_uri=self.job.output.store,
+        ).to(self.group.device)
+
+    def _loader(self, split: str, num_threads: int) -> Loader:
+        return Loader(
+            self.dataset.split(split),
+            digest=self.dataset.digest,
+            spec=self.job.data,
+            rank=self.group.rank,
+            num_ranks=self.group.num_workers,
+            num_threads=num_threads,
+        )

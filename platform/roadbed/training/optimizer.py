@@ -1,0 +1,59 @@
+"""The optimiser of a spec, and the averaged weights (EMA) that are kept of its path."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from roadbed.models import SegmentationModel
+from roadbed.spec import TrainSpec
+
+
+def build_optimizer(model: SegmentationModel, spec: TrainSpec) -> torch.optim.Optimizer:
+    """AdamW or SGD over four groups: backbone and head, each with decayed weights and with undecayed biases and norms.
+
+    Every group carries `rate_factor`, its learning rate over that of the head.
+    """
+    groups = []
+    factors = {"backbone": spec.backbone_rate_factor, "head": 1.0}
+    for part, parameters in model.parameter_groups().items():
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        for decay, chosen in (
+            (spec.weight_decay, [parameter for parameter in trained if parameter.ndim > 1]),
+            (0.0, [parameter for parameter in trained if parameter.ndim <= 1]),
+        ):
+            groups.append({"params": chosen, "weight_decay": decay, "rate_factor": factors[part]})
+    if spec.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=spec.learning_rate, fused=True)
+    return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=0.9, nesterov=True, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of the head's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate_factor"]
+
+
+class AveragedModel:
+    """A copy of the model whose weights are the exponential moving average of the trained ones.
+
+    The decay of step t is at most (1 + t) / (10 + t), so that the first steps do not weigh for ever. Batch-norm
+    statistics are averaged alike; integer buffers are copied.
+    """
+
+    def __init__(self, model: SegmentationModel, *, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval()
+        self.model.requires_grad_(requires_grad=False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, *, step: int) -> None:
+        """Move towards the weights that `model` has after `step` steps."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        ours, theirs = self.model.state_dict(), model.state_dict()
+        floating = [name for name, tensor in ours.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([ours[name] for name in floating], [theirs[name] for name in floating], 1 - decay)
+        for name in ours.keys() - set(floating):
+            ours[name].copy_(theirs[name])

@@ -1,0 +1,68 @@
+"""What several test modules share: a tiny dataset that can be learnt in seconds, and a job spec for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roadbed.data.dataset import Dataset
+from roadbed.data.labels import LabelClass, LabelSpace
+from roadbed.data.prepare import PrepareOptions, prepare
+from roadbed.data.sources import SampleRef
+from roadbed.spec import TrainJob, parse_job
+from roadbed.storage import open_store
+
+BLOCKS = LabelSpace(
+    "blocks", (LabelClass("Red", (200, 0, 0)), LabelClass("Green", (0, 200, 0)), LabelClass("Blue", (0, 0, 200)))
+)
+
+
+class BlocksSource:
+    """Frames of coloured blocks; the class of a pixel is the strongest channel, and a border is ignored."""
+
+    kind = "blocks"
+    label_space = BLOCKS
+    problems: Sequence[str] = ()
+
+    def __init__(self, *, train: int = 13, val: int = 5, size_px: int = 64) -> None:
+        self._size_px = size_px
+        self.splits: Mapping[str, Sequence[SampleRef]] = {
+            split: [SampleRef(f"{split}_{number:03d}") for number in range(count)]
+            for split, count in (("train", train), ("val", val))
+        }
+
+    def check(self, ref: SampleRef) -> list[str]:
+        return []
+
+    def read(self, ref: SampleRef) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(sum(ref.key.encode()))
+        classes = rng.integers(0, 3, (4, 4)).repeat(self._size_px // 4, 0).repeat(self._size_px // 4, 1)
+        image_HW3 = rng.integers(0, 90, (self._size_px, self._size_px, 3))
+        image_HW3 += 140 * (classes[..., None] == np.arange(3))
+        mask_HW = classes.astype(np.uint8)
+        mask_HW[:2] = 255
+        return image_HW3.astype(np.uint8), mask_HW
+
+    def fingerprint(self) -> str:
+        return f"{self._size_px}-{[len(refs) for refs in self.splits.values()]}".encode().hex()
+
+
+def blocks_dataset(uri: str, **counts: int) -> Dataset:
+    """The prepared tiny dataset at `uri`, four samples to a shard."""
+    return prepare(BlocksSource(**counts), open_store(uri), options=PrepareOptions(samples_per_shard=4))
+
+
+def blocks_job(root: str | Path, *overrides: str, name: str = "blocks") -> TrainJob:
+    """A job that trains a small model on the tiny dataset at ROOT/blocks, with runs and models under ROOT."""
+    root_uri = str(root) if "://" in str(root) else f"file://{root}"
+    values: dict[str, Any] = {
+        "train": "{epochs: 2, global_batch: 4, micro_batch: 2, learning_rate: 0.01, precision: fp32, seed: 1}",
+        "data": f"{{uri: '{root_uri}/blocks', crop_px: [64, 64], prefetch_batches: 2}}",
+        "model": "{weights: none, head_channels: 16, dropout: 0.0, batch_norm: frozen}",
+        "output": f"{{store: '{root_uri}', checkpoint_steps: 2, record_samples: true}}",
+    }
+    text = f"kind: train\nname: {name}\n" + "".join(f"{key}: {value}\n" for key, value in values.items())
+    return parse_job(text, origin="test", overrides=overrides)

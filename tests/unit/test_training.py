@@ -1,0 +1,240 @@
+"""The training loop without Ray: one worker, a folder as the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import blocks_dataset, blocks_job
+
+from roadbed.data.dataset import Dataset
+from roadbed.errors import StoreError
+from roadbed.runs import Attempt, Run
+from roadbed.spec import TrainJob
+from roadbed.storage import open_store
+from roadbed.training.attempt import Outcome, run_attempt
+from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
+from roadbed.training.group import Group
+
+
+class Killed(BaseException):
+    """Stands for a process that is gone: nothing may catch it and tidy up."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    torch.set_num_threads(1)
+    blocks_dataset(f"file://{tmp_path}/blocks")
+    return tmp_path
+
+
+def run_of(job: TrainJob) -> Run:
+    return Run(open_store(job.output.store), job.name)
+
+
+def sample_keys(job: TrainJob) -> list[list[str]]:
+    return [line["keys"] for line in run_of(job).lines("samples")]
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loop die right before it takes the gradients of step `step` + 1."""
+    from roadbed.training.loop import Training
+
+    whole_step = Training._step
+
+    def dying_step(self: Training, *arguments: Any) -> None:
+        if self.position.step == step:
+            raise Killed
+        whole_step(self, *arguments)
+
+    monkeypatch.setattr(Training, "_step", dying_step)
+
+
+def test_it_learns_and_leaves_a_whole_run(root: Path) -> None:
+    job = blocks_job(root, "train.epochs=6", "model.batch_norm=live", "train.micro_batch=4")
+    assert run_attempt(job, Group()) == Outcome("finished")
+    run = run_of(job)
+    status = run.status()
+    assert status is not None
+    assert (status.state, status.step) == ("finished", 24)
+    losses = [line["loss"] for line in run.lines("metrics") if "loss" in line]
+    assert len(losses) == 24
+    assert losses[-1] < 0.8 * losses[0]
+    evaluations = [line for line in run.lines("metrics") if "miou" in line]
+    assert [line["epoch"] for line in evaluations] == [1, 2, 3, 4, 5, 6]
+    assert evaluations[-1]["miou"] > 0.5
+    assert run.lines("log")
+    pointer = run.pointer()
+    assert [ref.step for ref in pointer.checkpoints] == [24, 22]
+    assert pointer.best is not None
+    assert pointer.best.score == max(line["miou"] for line in evaluations)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5])
+def test_killed_at_any_step_it_goes_on_to_the_very_same_weights(
+    root: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    unbroken, broken = blocks_job(root, name="unbroken"), blocks_job(root, name="broken")
+    run_attempt(unbroken, Group())
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(step, patch)
+        run_attempt(broken, Group())
+    assert run_attempt(broken, Group()) == Outcome("finished")
+    assert sample_keys(broken) == sample_keys(unbroken)
+    ours, theirs = (newest_whole_checkpoint(run_of(job)) for job in (broken, unbroken))
+    assert ours is not None
+    assert theirs is not None
+    for name, tensors in theirs[1].files.items():
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, ours[1].files[name][key]), f"{name} {key}"
+
+
+def test_every_epoch_holds_every_sample_once(root: Path) -> None:
+    job = blocks_job(root)
+    run_attempt(job, Group())
+    keys = sample_keys(job)
+    for epoch in (keys[:4], keys[4:]):
+        assert sorted(key for batch in epoch for key in batch) == [f"train_{number:03d}" for number in range(13)]
+    assert keys[:4] != keys[4:]
+
+
+def test_accumulation_changes_nothing_with_frozen_statistics(root: Path) -> None:
+    jobs = [blocks_job(root, f"train.micro_batch={size}", name=f"micro-{size}") for size in (1, 4)]
+    losses = []
+    for job in jobs:
+        run_attempt(job, Group())
+        losses.append([line["loss"] for line in run_of(job).lines("metrics") if "loss" in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_finished_run_has_nothing_to_do(root: Path) -> None:
+    job = blocks_job(root)
+    run_attempt(job, Group())
+    before = run_of(job).pointer().checkpoints
+    assert run_attempt(job, Group()) == Outcome("finished")
+    assert run_of(job).pointer().checkpoints == before
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(root: Path) -> None:
+    job = blocks_job(root, "train.optimizer=sgd", "train.learning_rate=1e30", "train.warmup_share=0.9")
+    outcome = run_attempt(job, Group())
+    assert (outcome.state, outcome.error) == ("failed", "TrainingError")
+    assert outcome.reason is not None
+    for word in ("run blocks", "step", "learning rate", "train.clip_norm"):
+        assert word in outcome.reason
+    status = run_of(job).status()
+    assert status is not None
+    assert (status.state, status.reason) == ("failed", outcome.reason)
+
+
+def test_a_damaged_shard_is_named_and_nothing_is_retried(root: Path) -> None:
+    shard = next((root / "blocks").glob("train-*2.tar"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    outcome = run_attempt(blocks_job(root), Group())
+    assert (outcome.state, outcome.error) == ("failed", "DamagedError")
+    assert outcome.reason is not None
+    assert shard.name in outcome.reason
+    assert "sha256" in outcome.reason
+
+
+def test_a_changed_dataset_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = blocks_job(root)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(4, patch)
+        run_attempt(job, Group())
+    from roadbed.data.prepare import PrepareOptions, prepare
+    from support import BlocksSource
+
+    prepare(BlocksSource(train=9), open_store(job.data.uri), options=PrepareOptions(samples_per_shard=4), replace=True)
+    outcome = run_attempt(job, Group())
+    assert outcome.state == "failed"
+    assert "has changed since the run began" in str(outcome.reason)
+
+
+def test_a_torn_or_damaged_checkpoint_is_passed_over(root: Path) -> None:
+    job = blocks_job(root)
+    run_attempt(job, Group())
+    run = run_of(job)
+    newest, older = run.pointer().checkpoints
+    weights = root / "runs" / "blocks" / newest.key / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    found = newest_whole_checkpoint(run)
+    assert found is not None
+    assert found[0] == older
+    (root / "runs" / "blocks" / older.key / "manifest.json").unlink()
+    with pytest.raises(Exception, match="none of its 2 checkpoints is whole"):
+        newest_whole_checkpoint(run)
+
+
+def test_a_replaced_attempt_ends_and_writes_nothing_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer attempt takes the run between two checkpoints of the older one."""
+    job = blocks_job(root, "train.epochs=3")
+    from roadbed.training.loop import Training
+
+    whole_step = Training._step
+    newer: list[Attempt] = []
+
+    def step_then_replaced(self: Training, *arguments: Any) -> None:
+        whole_step(self, *arguments)
+        if self.position.step == 5 and not newer:
+            assert self.writer is not None
+            self.writer.wait()  # what is on its way is no test of what comes after
+            newer.append(run_of(job).claim(details={"num_workers": 1}))
+            before.extend(sorted(path for path in (root / "runs").rglob("*") if path.is_file()))
+
+    before: list[Path] = []
+    monkeypatch.setattr(Training, "_step", step_then_replaced)
+    outcome = run_attempt(job, Group())
+    assert outcome.state == "fenced"
+    assert sorted(path for path in (root / "runs").rglob("*") if path.is_file()) == before
+    status = run_of(job).status()
+    assert status is not None
+    assert (status.attempt, status.state) == (newer[0].number, "running")
+
+
+def test_a_store_that_fails_for_a_while_does_not_end_the_training(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = blocks_job(root)
+    upload = Attempt.upload
+    failures = [2]
+
+    def failing_upload(self: Attempt, *arguments: Any, **settings: Any) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise StoreError("the store is away")
+        upload(self, *arguments, **settings)
+
+    monkeypatch.setattr(Attempt, "upload", failing_upload)
+    assert run_attempt(job, Group()) == Outcome("finished")
+    run = run_of(job)
+    assert failures == [0]
+    assert run.pointer().checkpoints[0].step == 8
+    assert any("checkpoint not written" in line["text"] for line in run.lines("log"))
+
+
+def test_a_checkpoint_says_where_it_is(root: Path) -> None:
+    job = blocks_job(root)
+    run_attempt(job, Group())
+    run = run_of(job)
+    checkpoint = read_checkpoint(run, run.pointer().checkpoints[1])
+    dataset = Dataset.open(job.data.uri)
+    assert {key: checkpoint.state[key] for key in ("step", "epoch", "batch", "dataset_digest")} == {
+        "step": 6,
+        "epoch": 1,
+        "batch": 2,
+        "dataset_digest": dataset.digest,
+    }
+
+
+def test_an_outcome_is_plain_data() -> None:
+    assert dataclasses.asdict(Outcome("failed", "DataError", "why")) == {
+        "state": "failed",
+        "error": "DataError",
+        "reason": "why",
+    }
