@@ -40,12 +40,17 @@ def test_an_epoch_holds_every_sample_once(order: EpochOrder) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(order=orders, data=st.data())
-def test_killed_anywhere_and_resumed_with_other_ranks_it_goes_on_exactly(order: EpochOrder, data: st.DataObject) -> None:
+def test_killed_anywhere_and_resumed_with_other_ranks_it_goes_on_exactly(
+    order: EpochOrder, data: st.DataObject
+) -> None:
     before = data.draw(st.integers(1, order.num_lanes), label="ranks before")
     after = data.draw(st.integers(1, order.num_lanes), label="ranks after")
     stop = data.draw(st.integers(0, order.num_batches), label="next batch")
     whole = global_batches(order, 1, range(order.num_batches))
-    assert global_batches(order, before, range(stop)) + global_batches(order, after, range(stop, order.num_batches)) == whole
+    assert (
+        global_batches(order, before, range(stop)) + global_batches(order, after, range(stop, order.num_batches))
+        == whole
+    )
 
 
 @settings(max_examples=200, deadline=None)

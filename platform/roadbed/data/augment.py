@@ -1,7 +1,7 @@
 """Augmentation of a frame and its mask together, by albumentations.
 
-The random numbers of a sample are seeded by (dataset, seed, epoch, sample), so that the same sample of the same epoch looks
-the same whichever worker draws it.
+The random numbers of a sample are seeded by (dataset, seed, epoch, sample), so that the same sample of the same epoch
+looks the same whichever worker draws it.
 """
 
 from __future__ import annotations

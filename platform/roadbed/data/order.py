@@ -4,8 +4,8 @@ An epoch's order is a pure function of (dataset digest, seed, epoch, global batc
 shuffled within windows of a few shards, and the sequence so made is cut into as many lanes as a global batch has
 samples. Global batch i takes item i of every lane.
 
-The remainder: with N samples and G lanes, the first N mod G lanes hold one sample more than the others, so that the last
-global batch is the short one and every sample comes exactly once.
+The remainder: with N samples and G lanes, the first N mod G lanes hold one sample more than the others, so that the
+last global batch is the short one and every sample comes exactly once.
 
 A rank owns contiguous lanes, so it reads its own part of the shards only, and any number of ranks from 1 to G sees the
 same global batches. The state of a run in the order is (epoch, next batch).
@@ -83,7 +83,7 @@ class EpochOrder:
 
 
 def lanes_of_rank(rank: int, *, num_ranks: int, num_lanes: int) -> range:
-    """The contiguous lanes that a rank owns; together the ranks own every lane once, in shares that differ by at most 1."""
+    """The contiguous lanes that a rank owns. Every lane has one owner, and shares differ by one lane at most."""
     return range(rank * num_lanes // num_ranks, (rank + 1) * num_lanes // num_ranks)
 
 

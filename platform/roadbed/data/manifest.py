@@ -1,0 +1,158 @@
+"""dataset.json: what a prepared dataset is, written last, so that a prefix without it is no dataset.
+
+    {
+     "format": "roadbed-dataset/1",
+     "source": {"kind": "camvid", "fingerprint": SHA256},        what it was made from
+     "options": {"image_encoding": "jpeg", "jpeg_quality": 95, "samples_per_shard": 32},
+     "label_space": {"name", "ignore_id", "classes": [{"name", "color": [r, g, b]}, ...]},
+     "channel_mean": [r, g, b], "channel_std": [r, g, b],        over the pixels of train, 0..1
+     "splits": {
+      "train": {
+       "num_samples": 367,
+       "class_pixels": [...], "ignored_pixels": 0,               over the masks of the split, in class order
+       "shards": [{"key", "num_bytes", "sha256", "num_samples"}, ...],
+       "index": {"key", "num_bytes", "sha256"}                   see shards.py
+      }, ...
+     }
+    }
+
+Keys are relative to the dataset's prefix. JSON has sorted keys and no timestamps: the same source and options give the
+same bytes. The dataset's digest is the sha256 of these bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from roadbed.data.encoding import ImageEncoding
+from roadbed.data.labels import LabelSpace
+from roadbed.errors import DamagedError, DataError
+from roadbed.storage import json_bytes
+
+MANIFEST_KEY = "dataset.json"
+FORMAT_NAME = "roadbed-dataset"
+FORMAT_NUMBER = 1
+
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard as dataset.json names it."""
+
+    key: str
+    num_bytes: Count
+    sha256: Sha256
+    num_samples: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """The index of a split as dataset.json names it."""
+
+    key: str
+    num_bytes: Count
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """One split: its shards, its index, and how many pixels each class has in it."""
+
+    num_samples: Count
+    class_pixels: tuple[Count, ...]
+    ignored_pixels: Count
+    shards: tuple[ShardInfo, ...]
+    index: IndexInfo
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a dataset was made from."""
+
+    kind: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What determines the bytes of a dataset, next to its source. `jpeg_quality` is unused for PNG."""
+
+    samples_per_shard: Annotated[int, Field(ge=1)] = 32
+    image_encoding: ImageEncoding = "jpeg"
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """dataset.json, parsed and validated."""
+
+    source: SourceInfo
+    options: PrepareOptions
+    label_space: LabelSpace
+    channel_mean: Channels
+    channel_std: Channels
+    splits: dict[str, SplitInfo]
+
+    def to_bytes(self) -> bytes:
+        """The bytes of dataset.json."""
+        values: dict[str, Any] = {"format": f"{FORMAT_NAME}/{FORMAT_NUMBER}", **dataclasses.asdict(self)}
+        return json_bytes(values)
+
+
+def parse_manifest(data: bytes, *, origin: str) -> Manifest:
+    """Read dataset.json; `origin` is its uri, for error texts.
+
+    Raises DataError for another or a newer format, DamagedError for what is no whole dataset.json.
+    """
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise _damaged(origin, f"not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise _damaged(origin, f"expected an object, found {type(values).__name__}")
+    _check_format(values.pop("format", None), origin)
+    try:
+        manifest = TypeAdapter(Manifest).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise _damaged(origin, f"{where}: {fault['msg']}") from None
+    _check_sums(manifest, origin)
+    return manifest
+
+
+def _check_format(found: object, origin: str) -> None:
+    name, _, number = str(found).partition("/")
+    if name != FORMAT_NAME or not number.isdecimal():
+        raise DataError(
+            f"{origin}: its format is {found!r}, not {FORMAT_NAME}/{FORMAT_NUMBER}; is it another tool's file?"
+        )
+    if int(number) > FORMAT_NUMBER:
+        raise DataError(
+            f"{origin}: format {found} is newer than this roadbed, which reads up to {FORMAT_NAME}/{FORMAT_NUMBER}; "
+            "install a newer roadbed, or prepare the dataset again with this one"
+        )
+    if int(number) < 1:
+        raise DataError(f"{origin}: there is no format {found}; formats begin with {FORMAT_NAME}/1")
+
+
+def _check_sums(manifest: Manifest, origin: str) -> None:
+    for name, split in manifest.splits.items():
+        in_shards = sum(shard.num_samples for shard in split.shards)
+        if in_shards != split.num_samples:
+            raise _damaged(origin, f"split {name}: shards hold {in_shards} samples, num_samples is {split.num_samples}")
+        if len(split.class_pixels) != manifest.label_space.num_classes:
+            num_classes = manifest.label_space.num_classes
+            raise _damaged(origin, f"split {name}: {len(split.class_pixels)} pixel counts for {num_classes} classes")
+
+
+def _damaged(origin: str, what: str) -> DamagedError:
+    return DamagedError(f"{origin}: {what}; dataset.json is damaged, prepare the dataset again with --replace")

@@ -1,0 +1,82 @@
+"""Which frame of CamVid's original, unsplit arrangement belongs to which split. Reads split lists, no images.
+
+The first of these rules that applies:
+
+1. Text files beside the frames, `train.txt`, `val.txt` or `valid.txt`, `test.txt`, a frame's name or path a line.
+   Without a train.txt, what the others do not name is for training.
+2. The split of SegNet's arrangement, known by sequence and frame number: 367 train, 101 val, 233 test.
+3. Frames of other names: each sequence (the name up to its last `_`) is cut, in frame order, into blocks of 60 % train,
+   20 % val and 20 % test. Neighbouring frames are near-duplicates; blocks keep nearly all of them on one side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from roadbed.data.sources import natural_order
+
+LISTS = {"train.txt": "train", "val.txt": "val", "valid.txt": "val", "test.txt": "test"}
+SPLITS = ("train", "val", "test")
+MASK_ENDING = re.compile("_[LP]$")
+SEGNET_NAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)")
+SEGNET_FIRST_TEST_FRAME = 8550
+SEGNET_VAL_FRAMES = range(7959, 8160)
+HELD_OUT_SHARE = 5
+
+
+def assign_splits(folder: Path, keys: Collection[str], problems: list[str]) -> dict[str, list[str]]:
+    """The keys of each split that gets any, naturally sorted. What is wrong with split lists is added to `problems`."""
+    lists = {path: split for name, split in LISTS.items() if (path := folder / name).is_file()}
+    split_of = _by_lists(lists, keys, problems) if lists else _by_sequence(keys)
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for key in sorted(split_of, key=natural_order):
+        splits[split_of[key]].append(key)
+    return {split: names for split, names in splits.items() if names}
+
+
+def segnet_split(key: str) -> str | None:
+    """The split that SegNet's arrangement has this frame in; None for a name that is not CamVid's."""
+    match = SEGNET_NAME.fullmatch(key)
+    if match is None:
+        return None
+    sequence, frame = match[1], int(match[2])
+    if sequence == "Seq05VD" or (sequence == "0001TP" and frame >= SEGNET_FIRST_TEST_FRAME):
+        return "test"
+    return "val" if sequence == "0016E5" and frame in SEGNET_VAL_FRAMES else "train"
+
+
+def _by_lists(lists: dict[Path, str], keys: Collection[str], problems: list[str]) -> dict[str, str]:
+    split_of: dict[str, str] = {}
+    for path, split in lists.items():
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if not line.strip():
+                continue
+            key = MASK_ENDING.sub("", Path(line.split()[0]).stem)
+            if key not in keys:
+                problems.append(f"{path}: line {number} names {key}, which is no pair of frame and mask here")
+            elif split_of.setdefault(key, split) != split:
+                problems.append(f"{path}: line {number} names {key}, which is in split {split_of[key]} already")
+    unlisted = sorted(set(keys) - split_of.keys(), key=natural_order)
+    if "train" not in lists.values():
+        return split_of | dict.fromkeys(unlisted, "train")
+    if unlisted:
+        names = ", ".join(path.name for path in lists)
+        problems.append(
+            f"frames that stand in none of {names}: {len(unlisted)}, the first {unlisted[0]}; list or remove them"
+        )
+    return split_of
+
+
+def _by_sequence(keys: Collection[str]) -> dict[str, str]:
+    split_of = {key: split for key in keys if (split := segnet_split(key))}
+    sequences: dict[str, list[str]] = {}
+    for key in sorted(set(keys) - split_of.keys(), key=natural_order):
+        sequences.setdefault(key.rpartition("_")[0], []).append(key)
+    for frames in sequences.values():
+        num_held_out = len(frames) // HELD_OUT_SHARE
+        first_val, first_test = len(frames) - 2 * num_held_out, len(frames) - num_held_out
+        for position, key in enumerate(frames):
+            split_of[key] = "train" if position < first_val else "val" if position < first_test else "test"
+    return split_of
