@@ -1,0 +1,182 @@
+"""file://: a folder as an object store, with the semantics of S3.
+
+An etag is the sha256 of the content. A write goes to a hidden file beside its target and is renamed over it; writers of
+a folder take turns by a lock on its `.roadbed-lock`, across threads and processes. Such files are never listed.
+"""
+
+# ruff: noqa: D102  (Store documents the methods)
+
+from __future__ import annotations
+
+import builtins
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from roadbed.errors import ConflictError, DamagedError, NotFoundError, StoreError
+from roadbed.storage.checks import check_bytes, check_sum, file_sha256
+from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix
+
+_HIDDEN = ".roadbed-"
+_LOCK_NAME = f"{_HIDDEN}lock"
+
+
+class FileStore:
+    """See Store. The folder is made by the first write."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100  (resolve() would follow links)
+        self.uri = f"file://{self._folder}".rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"FileStore({self.uri!r})"
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        with self._reading(key) as file:
+            data = file.read()
+        check_bytes(f"{self.uri}/{key}", data, sha256)
+        return data
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        data = self.get(key)
+        return data, _etag(data)
+
+    def get_range(self, key: str, start: int, num_bytes: int) -> bytes:
+        with self._reading(key) as file:
+            file.seek(start)
+            data = file.read(num_bytes)
+        if len(data) != num_bytes:
+            raise DamagedError(
+                f"{self.uri}/{key}: has {len(data)} bytes from byte {start}, expected {num_bytes}; "
+                "the object is cut short, write it anew"
+            )
+        return data
+
+    def put(self, key: str, data: bytes) -> str:
+        with self._writing(key) as path:
+            _replace(path, data)
+        return _etag(data)
+
+    def put_if(self, key: str, data: bytes, *, etag: str | None) -> str:
+        with self._writing(key) as path:
+            found = path.read_bytes() if path.is_file() else None
+            if found != data:
+                if found is None and etag is not None:
+                    raise ConflictError(f"{self.uri}/{key}: was deleted in the meantime; read again and retry")
+                if found is not None and etag != _etag(found):
+                    what = "exists already" if etag is None else "was changed in the meantime"
+                    raise ConflictError(f"{self.uri}/{key}: {what}; read again and retry")
+                _replace(path, data)
+        return _etag(data)
+
+    def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
+        if sha256 is not None:
+            check_sum(str(path), file_sha256(path), sha256)
+        with self._writing(key) as target, _temporary_beside(target) as temporary:
+            shutil.copyfile(path, temporary)
+            sent, expected = temporary.stat().st_size, path.stat().st_size
+            if sent != expected:
+                raise DamagedError(f"{self.uri}/{key}: {sent} bytes arrived of {expected}; upload {path} again")
+            temporary.replace(target)
+
+    def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._reading(key) as file, _temporary_beside(path) as temporary:
+            with temporary.open("wb") as out:
+                shutil.copyfileobj(file, out, 1 << 20)
+            if sha256 is not None:
+                check_sum(f"{self.uri}/{key}", file_sha256(temporary), sha256)
+            temporary.replace(path)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        folder, _, start = prefix.rpartition("/")
+        top = self._folder / check_prefix(folder)
+        for path in _files_below(top, start):
+            try:
+                facts = path.stat()
+            except FileNotFoundError:
+                continue
+            key = path.relative_to(self._folder).as_posix()
+            yield ObjectInfo(key=key, num_bytes=facts.st_size, etag="", modified_at=facts.st_mtime)
+
+    def list_folders(self, prefix: str = "") -> builtins.list[str]:
+        top = self._folder / check_prefix(prefix)
+        if not top.is_dir():
+            return []
+        return sorted(path.name for path in top.iterdir() if path.is_dir() and _files_below(path, ""))
+
+    def delete(self, key: str) -> None:
+        if self._path(key).is_file():
+            with self._writing(key) as path:
+                path.unlink(missing_ok=True)
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def child(self, prefix: str) -> Store:
+        return FileStore(self._folder / check_prefix(prefix))
+
+    def _path(self, key: str) -> Path:
+        return self._folder / check_key(key)
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        try:
+            with path.open("rb") as file:
+                yield file
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFoundError(f"{self.uri}/{key}: there is no such object; check the spelling") from None
+        except OSError as error:
+            raise _explain(error, self.uri, key) from error
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[Path]:
+        """The path of `key`, its folder made and locked."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (path.parent / _LOCK_NAME).open("wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield path
+        except OSError as error:
+            raise _explain(error, self.uri, key) from error
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with _temporary_beside(path) as temporary:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A hidden file in the folder of `path`, gone afterwards unless it was renamed."""
+    temporary = path.parent / f"{_HIDDEN}{path.name[:64]}-{secrets.token_hex(8)}"
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _files_below(top: Path, start: str) -> builtins.list[Path]:
+    """Every file below `top` whose first part begins with `start`, sorted by key as S3 sorts, hidden ones left out."""
+    found = []
+    for folder, _, names in os.walk(top):
+        found += [Path(folder, name) for name in names if not name.startswith(_HIDDEN)]
+    below = [(path.relative_to(top).as_posix(), path) for path in found]
+    return [path for key, path in sorted(below) if key.startswith(start)]
+
+
+def _explain(error: OSError, uri: str, key: str) -> StoreError:
+    return StoreError(f"{uri}/{key}: {error.strerror or error}; check the folder, its permissions and the free space")
