@@ -28,4 +28,6 @@ def test_help_and_import_load_neither_torch_nor_ray() -> None:
         "heavy = {'torch', 'ray', 'boto3', 'cv2', 'albumentations', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from support import blocks_dataset, blocks_job
 
 from roadbed.data.dataset import Dataset
+from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.errors import StoreError
 from roadbed.runs import Attempt, Run
 from roadbed.spec import TrainJob
@@ -18,6 +18,8 @@ from roadbed.storage import open_store
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
 from roadbed.training.group import Group
+from roadbed.training.loop import Training
+from support import BlocksSource, blocks_dataset, blocks_job
 
 
 class Killed(BaseException):
@@ -39,10 +41,8 @@ def sample_keys(job: TrainJob) -> list[list[str]]:
     return [line["keys"] for line in run_of(job).lines("samples")]
 
 
-def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the loop die right before it takes the gradients of step `step` + 1."""
-    from roadbed.training.loop import Training
-
+def run_killed_at(job: TrainJob, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a job that dies right before it takes the gradients of step `step` + 1."""
     whole_step = Training._step
 
     def dying_step(self: Training, *arguments: Any) -> None:
@@ -50,7 +50,10 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Killed
         whole_step(self, *arguments)
 
-    monkeypatch.setattr(Training, "_step", dying_step)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", dying_step)
+        with pytest.raises(Killed):
+            run_attempt(job, Group())
 
 
 def test_it_learns_and_leaves_a_whole_run(root: Path) -> None:
@@ -79,9 +82,7 @@ def test_killed_at_any_step_it_goes_on_to_the_very_same_weights(
 ) -> None:
     unbroken, broken = blocks_job(root, name="unbroken"), blocks_job(root, name="broken")
     run_attempt(unbroken, Group())
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_at(step, patch)
-        run_attempt(broken, Group())
+    run_killed_at(broken, step, monkeypatch)
     assert run_attempt(broken, Group()) == Outcome("finished")
     assert sample_keys(broken) == sample_keys(unbroken)
     ours, theirs = (newest_whole_checkpoint(run_of(job)) for job in (broken, unbroken))
@@ -144,12 +145,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_retried(root: Path) -> None:
 
 def test_a_changed_dataset_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = blocks_job(root)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_at(4, patch)
-        run_attempt(job, Group())
-    from roadbed.data.prepare import PrepareOptions, prepare
-    from support import BlocksSource
-
+    run_killed_at(job, 4, monkeypatch)
     prepare(BlocksSource(train=9), open_store(job.data.uri), options=PrepareOptions(samples_per_shard=4), replace=True)
     outcome = run_attempt(job, Group())
     assert outcome.state == "failed"
@@ -176,8 +172,6 @@ def test_a_torn_or_damaged_checkpoint_is_passed_over(root: Path) -> None:
 def test_a_replaced_attempt_ends_and_writes_nothing_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer attempt takes the run between two checkpoints of the older one."""
     job = blocks_job(root, "train.epochs=3")
-    from roadbed.training.loop import Training
-
     whole_step = Training._step
     newer: list[Attempt] = []
 

@@ -1,4 +1,4 @@
-"""The base of every section of a job spec: frozen, strict, and with errors that name the key, the value and a remedy."""
+"""The base of every section of a job spec: frozen, strict, with errors that name key, value and remedy."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ class TrainJob(Section):
         description="name of the run: lower-case letters, digits and dashes; started again, a run goes on",
     )
     data: DataSpec
-    model: ModelSpec = Field(default_factory=ModelSpec)
-    train: TrainSpec = Field(default_factory=TrainSpec)
-    workers: WorkersSpec = Field(default_factory=WorkersSpec)
-    output: OutputSpec = Field(default_factory=OutputSpec)
+    model: ModelSpec = ModelSpec()
+    train: TrainSpec = TrainSpec()
+    workers: WorkersSpec = WorkersSpec()
+    output: OutputSpec = OutputSpec()
 
     @model_validator(mode="after")
     def _every_worker_has_a_lane(self) -> TrainJob:

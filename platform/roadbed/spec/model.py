@@ -21,7 +21,7 @@ class ModelSpec(Section):
     output_stride: Literal[8, 16] = Field(16, description="input size over the size of the deepest features")
     weights: str = Field(
         "imagenet",
-        description="imagenet, none, a .pth/.safetensors file or s3:// uri, or a registry reference NAME@ALIAS or NAME:N",
+        description="imagenet, none, a .pth/.safetensors file or s3:// uri, or a version: NAME@ALIAS or NAME:NUMBER",
     )
     head_channels: int = Field(128, ge=16, le=512, description="width of the deeplabv3plus head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the deeplabv3plus classifier")

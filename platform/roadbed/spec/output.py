@@ -12,6 +12,8 @@ class OutputSpec(Section):
 
     store: StoreUri = Field("s3://roadbed", description="root prefix: runs lie under runs/, models under models/")
     register_as: str | None = Field(None, description="registry name under which the best checkpoint becomes a version")
-    checkpoint_steps: int = Field(200, ge=1, description="a checkpoint after every so many steps, and after every epoch")
+    checkpoint_steps: int = Field(
+        200, ge=1, description="a checkpoint after every so many steps, and after every epoch"
+    )
     keep_last: int = Field(2, ge=1, description="newest checkpoints kept (the best is kept besides)")
     record_samples: bool = Field(False, description="write the sample keys of every step beside the metrics")

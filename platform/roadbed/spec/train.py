@@ -17,7 +17,9 @@ class TrainSpec(Section):
     micro_batch: int = Field(8, ge=1, description="most samples that one worker holds at once; more are accumulated")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with Nesterov momentum 0.9")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of the head")
-    backbone_rate_factor: float = Field(0.3, ge=0, le=1, description="learning rate of the backbone over that of the head")
+    backbone_rate_factor: float = Field(
+        0.3, ge=0, le=1, description="learning rate of the backbone over that of the head"
+    )
     weight_decay: float = Field(1e-2, ge=0, description="decay of weights (biases and norms have none)")
     warmup_share: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the rate rises linearly")
     poly_power: float = Field(0.9, ge=0, description="the rate falls as (1 - progress) ** poly_power")
@@ -25,7 +27,9 @@ class TrainSpec(Section):
         0.5, ge=0, le=1, description="class weights are (pixel share) ** -class_balance; 0 weighs all classes alike"
     )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept; 0: none")
+    ema_decay: float = Field(
+        0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept; 0: none"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto measures both at the start")
     eval_every: int = Field(1, ge=1, description="evaluate after every so many epochs, and after the last")
     eval_batch: int = Field(4, ge=1, description="frames per evaluation batch (whole batches go to workers)")

@@ -62,7 +62,7 @@ def run_attempt(
             _flush(attempt)
             raise
         log.info("%s: reason=%s", outcome.state, outcome.reason)
-        if attempt is not None:
+        if attempt is not None and outcome.state != "fenced":
             progress = training.journal.progress if training else {}
             step = training.position.step if training else 0
             attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)

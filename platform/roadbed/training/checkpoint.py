@@ -98,9 +98,7 @@ def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None
         except (NotFoundError, DamagedError) as error:
             log.warning("checkpoint passed over: step=%d reason=%s", ref.step, error)
     if refs:
-        raise DamagedError(
-            f"{run.uri}: none of its {len(refs)} checkpoints is whole; start anew under another name"
-        )
+        raise DamagedError(f"{run.uri}: none of its {len(refs)} checkpoints is whole; start anew under another name")
     return None
 
 

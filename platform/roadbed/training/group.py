@@ -25,7 +25,7 @@ class Group:
         self.rank = rank
         self.num_workers = num_workers
         self.device = device or torch.device("cpu")
-        self._cpu = dist.new_group(backend="gloo") if num_workers > 1 else None
+        self._cpu = _gloo_group() if num_workers > 1 else None
 
     @property
     def is_first(self) -> bool:
@@ -53,7 +53,7 @@ class Group:
         flat = torch.cat([tensor.detach().reshape(-1).float().cpu() for tensor in tensors])
         dist.all_reduce(flat, group=self._cpu)
         flat /= self.num_workers
-        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(mean.reshape(tensor.shape))
 
     def gather(self, value: Any) -> list[Any]:
@@ -80,3 +80,10 @@ class Group:
                 kind, text = found
                 where = f" (on worker {rank} of {self.num_workers})" if self.num_workers > 1 else ""
                 raise getattr(errors, kind, TrainingError)(text + where)
+
+
+def _gloo_group() -> dist.ProcessGroup:
+    """A group of all workers over gloo, beside the one that gradients use."""
+    group = dist.new_group(backend="gloo")
+    assert isinstance(group, dist.ProcessGroup)
+    return group

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: lines of metrics in the store, values for the metrics sink, and the progress of its status.
+"""What a run tells while it goes: lines of metrics in the store, values for the metrics sink, its progress.
 
 Written by the first worker; the others hold a journal without an attempt, which keeps the progress only.
 """

@@ -69,7 +69,8 @@ class Training:
     """One worker's part in one attempt of a run.
 
     `attempt` is given to the first worker alone; `start` is the checkpoint to go on from, the same on every worker.
-    Making one does not wait for other workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker.
+    Making one does not wait for other workers; `run` does. `on_epoch` is told the metrics of every epoch, on every
+    worker.
 
     Raises RoadbedError where spec, dataset, weights and checkpoint do not fit each other.
     """
@@ -132,7 +133,7 @@ class Training:
                 stack.callback(self.writer.close)
             while self.position.epoch < self.job.train.epochs:
                 self._epoch()
-            self._first_worker(self.writer and self.writer.finish)
+            self._first_worker(self.writer.finish if self.writer else None)
         return self.scores
 
     def _epoch(self) -> None:
@@ -258,7 +259,7 @@ class Training:
 
     def _save(self, *, score: float | None) -> None:
         self._agree_on_statistics()
-        self._first_worker(self.writer and (lambda: self._begin_save(score)))
+        self._first_worker((lambda: self._begin_save(score)) if self.writer else None)
 
     def _begin_save(self, score: float | None) -> None:
         assert self.writer is not None
@@ -337,6 +338,7 @@ class Training:
             channel_mean=self.dataset.channel_mean,
             channel_std=self.dataset.channel_std,
             registry_uri=self.job.output.store,
+            class_names=self.dataset.label_space.class_names,
         ).to(self.group.device)
 
     def _loader(self, split: str, num_threads: int) -> Loader:

@@ -39,7 +39,13 @@ class GradientStep:
             self._network = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def __call__(
-        self, images_B3HW: torch.Tensor, masks_BHW: torch.Tensor, *, total_weight: float, precision: Precision, seed: int
+        self,
+        images_B3HW: torch.Tensor,
+        masks_BHW: torch.Tensor,
+        *,
+        total_weight: float,
+        precision: Precision,
+        seed: int,
     ) -> torch.Tensor:
         """This worker's part of the mean loss (a scalar on the device; the parts of all workers add up to it).
 
@@ -59,7 +65,7 @@ class GradientStep:
                 part = summed_cross_entropy(logits_bKHW, masks_BHW[micro], self._weights_K, ignore_id=self._ignore_id)
                 part = part / max(total_weight, 1e-12)
                 # DistributedDataParallel divides the sum of the gradients by the number of workers.
-                (part * self._group.num_workers).backward()
+                (part * self._group.num_workers).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
         return loss
 
