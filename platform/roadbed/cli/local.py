@@ -1,0 +1,92 @@
+"""`roadbed local up|down|status|env`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from roadbed.cli.store import tell
+
+if TYPE_CHECKING:
+    from roadbed.runtime.local import LocalState
+
+dir_option = click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default=None, help="Folder of the local store and Ray."
+)
+
+
+@click.group()
+def local() -> None:
+    """A real S3 server and a Ray head on this machine, on loopback only, in a folder of their own.
+
+    The folder is --dir, else $ROADBED_LOCAL_DIR, else the nearest .roadbed of this folder and those above. Commands use
+    what runs there; without it they start a store and a Ray of their own for their own time. Settings of AWS in the
+    environment (AWS_ENDPOINT_URL, AWS_PROFILE, ...) and RAY_ADDRESS come first.
+    """
+
+
+@local.command()
+@dir_option
+@click.option("--ray/--no-ray", "with_ray", default=True, help="Also start a Ray head.")
+@click.option("--num-cpus", type=int, default=None, help="CPUs that Ray may use (default: all).")
+def up(folder: Path | None, with_ray: bool, num_cpus: int | None) -> None:
+    """Start the store and Ray, to stay until `roadbed local down`."""
+    from roadbed.runtime.local import up as start
+
+    _tell_state(start(folder, with_ray=with_ray, num_cpus=num_cpus, notify=tell))
+
+
+@local.command()
+@dir_option
+def down(folder: Path | None) -> None:
+    """End the store and Ray. The data stay."""
+    from roadbed.runtime.local import down as end
+    from roadbed.runtime.local import local_folder
+
+    where = local_folder(folder)
+    click.echo(f"nothing runs in {where}" if end(folder) is None else f"ended what ran in {where}; the data stay")
+
+
+@local.command()
+@dir_option
+def status(folder: Path | None) -> None:
+    """Tell what runs and how other tools reach it. Exit status 1 if nothing runs."""
+    _tell_state(_running(folder))
+
+
+@local.command()
+@dir_option
+def env(folder: Path | None) -> None:
+    """Print the variables by which aws, boto3, pyarrow and ray find it, for: eval "$(roadbed local env)"."""
+    from roadbed.runtime.local import environment
+
+    for name, value in environment(_running(folder)).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _running(folder: Path | None) -> LocalState:
+    from roadbed.errors import RoadbedError
+    from roadbed.runtime.local import local_folder
+    from roadbed.runtime.local import status as read
+
+    state = read(folder)
+    if state is None:
+        raise RoadbedError(f"nothing runs in {local_folder(folder)}; start it with `roadbed local up`")
+    return state
+
+
+def _tell_state(state: LocalState) -> None:
+    click.echo(f"folder:    {state.folder}")
+    click.echo(f"store:     {state.store.endpoint} (bucket roadbed)" if state.store else "store:     not running")
+    if state.ray is None:
+        click.echo("ray:       not running")
+    else:
+        click.echo(f"ray:       {state.ray.address}")
+        click.echo(f"dashboard: {state.ray.dashboard_url} (token in {state.ray.token_path})")
+    for fault in state.faults:
+        click.echo(f"fault:     {fault}")
+    click.echo("other tools (aws, boto3, pyarrow, ray) find them after:")
+    click.echo(f'  eval "$(roadbed local env --dir {shlex.quote(str(state.folder))})"')

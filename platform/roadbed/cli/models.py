@@ -1,0 +1,157 @@
+"""`roadbed models list|show|promote`."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from roadbed.cli.store import connection, store_option
+
+
+@click.group()
+def models() -> None:
+    """The registry: versions of models, and aliases such as champion that name one of them."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@store_option
+def list_versions(store: str, as_json: bool) -> None:
+    """List all versions with their scores and aliases."""
+    from roadbed.registry import Registry
+    from roadbed.storage import open_store
+
+    with connection(store):
+        registry = Registry(open_store(store))
+        rows = [row for name in registry.names() for row in _rows(registry, name)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif not rows:
+        click.echo(f"no versions under {store}/models yet; train one with output.register_as, or `roadbed quickstart`")
+    else:
+        _print_rows(rows)
+
+
+@models.command()
+@click.argument("reference")
+@store_option
+def show(reference: str, store: str) -> None:
+    """Show a version's card: REFERENCE is NAME@ALIAS, NAME:NUMBER or a uri."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from roadbed.registry import Registry
+    from roadbed.storage import open_store
+
+    with connection(store, reference):
+        registry = Registry(open_store(store))
+        version = registry.resolve(reference)
+        card = version.card()
+        aliases = [alias for alias, number in registry.aliases(version.name).items() if number == version.number]
+    console = Console(highlight=False)
+    scores, model = card["scores"], card["model"]
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for fact, value in (
+        ("version", f"{version.name}:{version.number}" + (f"  ({', '.join(aliases)})" if aliases else "")),
+        ("uri", version.uri),
+        ("model", f"{model['architecture']} over {model['backbone']}, output stride {model['output_stride']}"),
+        ("trained on", f"{card['spec']['data']['uri']} ({card['spec']['data']['train_split']})"),
+        ("scored on", f"{card['dataset']['split']}, dataset {card['dataset']['digest'][:12]}"),
+        ("run", f"{card['run']['uri']}, attempt {card['run']['attempt']}, step {card['run']['step']}"),
+        ("created", _date(card["created_at"])),
+        ("mIoU", f"{100 * scores['miou']:.1f} %"),
+        ("pixel accuracy", f"{100 * scores['pixel_accuracy']:.1f} %"),
+    ):
+        facts.add_row(fact, value)
+    console.print(facts)
+    console.print(class_table(card))
+
+
+@models.command()
+@click.argument("reference")
+@click.option("--alias", default="champion", show_default=True, help="The alias to move.")
+@click.option("--min-miou", type=float, default=0.0, help="Lowest mIoU, 0 to 1.")
+@click.option("--min-class-iou", type=float, default=0.0, help="Lowest IoU of any class, 0 to 1.")
+@click.option(
+    "--max-miou-drop", type=float, default=0.01, show_default=True, help="Allowed drop below the present one."
+)
+@click.option("--max-class-drop", type=float, default=0.1, show_default=True, help="Allowed drop of any class.")
+@click.option("--force", is_flag=True, help="Promote although a gate is not passed; the history records it.")
+@click.option("--reason", default="", help="Why, for the history.")
+@store_option
+def promote(reference: str, alias: str, force: bool, reason: str, store: str, **limits: float) -> None:
+    """Let an alias name the version REFERENCE (NAME:NUMBER), if it passes the gates."""
+    from roadbed.registry import Gates, Registry
+    from roadbed.storage import open_store
+
+    with connection(store, reference):
+        registry = Registry(open_store(store))
+        version = registry.resolve(reference)
+        registry.promote(
+            version.name, version.number, alias=alias, gates=Gates(**limits), force=force, by=_user(), reason=reason
+        )
+    click.echo(f"{version.name}@{alias} is now version {version.number}")
+
+
+def class_table(card: dict[str, Any]) -> Any:
+    """A table of a version's IoU per class with bars, in the order of its classes."""
+    from rich.table import Table
+
+    table = Table("class", "IoU", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in (label_class["name"] for label_class in card["label_space"]["classes"]):
+        iou = card["scores"]["iou_per_class"][name]
+        figure = "does not occur" if iou is None else f"{100 * iou:5.1f} %"
+        table.add_row(name, figure, "█" * round(20 * (iou or 0.0)))
+    return table
+
+
+def _rows(registry: Any, name: str) -> list[dict[str, Any]]:
+    aliases = registry.aliases(name)
+    rows = []
+    for number in registry.versions(name):
+        card = registry.resolve(f"{name}:{number}").card()
+        rows.append(
+            {
+                "model": name,
+                "version": number,
+                "aliases": [alias for alias, named in aliases.items() if named == number],
+                "miou": card["scores"]["miou"],
+                "pixel_accuracy": card["scores"]["pixel_accuracy"],
+                "split": card["dataset"]["split"],
+                "run": card["run"]["name"],
+                "created_at": card["created_at"],
+            }
+        )
+    return rows
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("version", "alias", "mIoU", "pixels right", "run", "created", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(
+            f"{row['model']}:{row['version']}",
+            ", ".join(row["aliases"]),
+            f"{100 * row['miou']:.1f} %",
+            f"{100 * row['pixel_accuracy']:.1f} %",
+            row["run"],
+            _date(row["created_at"]),
+        )
+    Console(highlight=False).print(table)
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

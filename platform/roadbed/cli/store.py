@@ -1,0 +1,38 @@
+"""What several verbs share: the root store's option, and the connection to store and Ray for a command's time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+DEFAULT_STORE = "s3://roadbed"
+
+
+def store_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The --store option: where runs and models lie."""
+    return click.option(
+        "--store",
+        default=DEFAULT_STORE,
+        envvar="ROADBED_STORE",
+        show_default=True,
+        metavar="URI",
+        help="Root of runs and models (or set ROADBED_STORE).",
+    )(function)
+
+
+@contextmanager
+def connection(*uris: str, needs_ray: bool = False) -> Iterator[None]:
+    """Reach the stores of `uris`, and Ray if it is needed, for the time of a command; see `roadbed local --help`."""
+    from roadbed.runtime.local import connected
+
+    needs_store = any(uri.startswith("s3://") for uri in uris)
+    with connected(needs_store=needs_store, needs_ray=needs_ray, notify=tell):
+        yield
+
+
+def tell(text: str) -> None:
+    """A line for the person at the terminal, on stderr so that stdout stays for results."""
+    click.echo(text, err=True)

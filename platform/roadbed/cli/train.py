@@ -1,0 +1,44 @@
+"""`roadbed train SPEC`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roadbed.cli.store import connection, tell
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field: train.epochs=3.")
+@click.option("--takeover", is_flag=True, help="Replace an attempt of this run that still lives.")
+def train(spec: Path, overrides: tuple[str, ...], takeover: bool) -> None:
+    """Train a model by the job SPEC (a YAML file).
+
+    A run that was interrupted goes on from its last checkpoint when it is started again with the same name, with any
+    number of workers.
+
+    \b
+    roadbed train jobs/camvid-quick.yaml
+    roadbed train jobs/camvid-quick.yaml --set workers.num_workers=1 --set name=camvid-one
+    """
+    from roadbed.cli.progress import TrainingProgress
+    from roadbed.runtime.train import complete
+    from roadbed.spec import load_job
+
+    job = load_job(spec, overrides)
+    with connection(job.output.store, job.data.uri, job.model.weights, needs_ray=True):
+        with TrainingProgress(job) as progress:
+            trained = complete(job, takeover=takeover, notify=tell, follow=progress.follow)
+        done = trained.status.progress
+        said = "finished" if trained.is_new else "was finished before"
+        click.echo(
+            f"run {job.name} {said}: mIoU {100 * done['miou']:.1f} %, pixel accuracy "
+            f"{100 * done['pixel_accuracy']:.1f} % on {job.data.eval_split}, {trained.status.step} steps"
+        )
+        click.echo(f"run: {trained.run.uri}")
+        if trained.version is not None:
+            version = f"{trained.version.name}:{trained.version.number}"
+            click.echo(f"version: {version} ({trained.version.uri})")
+            click.echo(f"next: roadbed models promote {version}")

@@ -1,0 +1,126 @@
+"""The DeepLabV3+ head: atrous spatial pyramid over deep features, and a decoder at stride 4.
+
+Source: Chen et al., ECCV 2018 (DeepLabV3+, arXiv:1802.02611), with separable convolutions throughout.
+
+Shapes: B batch, C channels, K classes, h and w feature size, H and W that of finer features or of the input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from roadbed.models.depthwise import DepthwiseConv2d
+from roadbed.models.efficientnet_lite import LOW_STRIDE, Features
+
+# Section 4 of the paper: 48 channels of low-level features; rates 6, 12, 18 at output stride 16, twice as much at 8.
+DECODER_LOW_CHANNELS = 48
+RATES_AT_STRIDE_16 = (6, 12, 18)
+
+
+class DeepLabV3PlusHead(nn.Module):
+    """Features at two strides to logits at the finer of them."""
+
+    stride = LOW_STRIDE
+    classifier_key = "classifier"
+
+    def __init__(
+        self,
+        *,
+        low_channels: int,
+        high_channels: int,
+        channels: int,
+        num_classes: int,
+        output_stride: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.enlargement = output_stride // LOW_STRIDE
+        rates = tuple(rate * 16 // output_stride for rate in RATES_AT_STRIDE_16)
+        self.pyramid = AtrousPyramid(high_channels, channels, rates=rates)
+        self.low = pointwise(low_channels, DECODER_LOW_CHANNELS)
+        self.decoder = nn.Sequential(
+            *separable(channels + DECODER_LOW_CHANNELS, channels), *separable(channels, channels)
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        initialize(self, self.classifier)
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Logits (B, K, h, w) at the size of the low-level features."""
+        low = self.low(features.low_BChw)
+        high = enlarge(self.pyramid(features.high_BChw), self.enlargement, low.shape[-2:])
+        logits: torch.Tensor = self.classifier(self.dropout(self.decoder(torch.cat([high, low], dim=1))))
+        return logits
+
+
+class AtrousPyramid(nn.Module):
+    """Parallel views of the same features: point by point, at three rates, and the whole image's mean.
+
+    The image branch has no batch norm: it holds one value per channel and image, so a batch of one has no statistics.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.point = pointwise(in_channels, channels)
+        self.atrous = nn.ModuleList(separable(in_channels, channels, dilation=rate) for rate in rates)
+        self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_channels, channels, 1), nn.ReLU(inplace=True))
+        self.project = pointwise((len(rates) + 2) * channels, channels)
+
+    def forward(self, features_BChw: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) at the input's size."""
+        views = [self.point(features_BChw), *(branch(features_BChw) for branch in self.atrous)]
+        # An expanded tensor would turn the concatenation, and all that follows, to the slow channels-first layout.
+        image = self.image(features_BChw).expand_as(views[0]).contiguous(memory_format=torch.channels_last)
+        projected: torch.Tensor = self.project(torch.cat([*views, image], dim=1))
+        return projected
+
+
+def pointwise(in_channels: int, channels: int) -> nn.Sequential:
+    """1x1 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
+
+
+def separable(in_channels: int, channels: int, *, dilation: int = 1) -> nn.Sequential:
+    """3x3 depthwise convolution with batch norm and ReLU, then `pointwise` (DeepLabV3+, figure 3)."""
+    return nn.Sequential(
+        DepthwiseConv2d(in_channels, 3, dilation=dilation),
+        nn.BatchNorm2d(in_channels),
+        nn.ReLU(inplace=True),
+        *pointwise(in_channels, channels),
+    )
+
+
+def initialize(head: nn.Module, classifier: nn.Module) -> None:
+    """Random weights that keep the scale of features even where batch norm is frozen, and logits near zero.
+
+    Source: He et al., ICCV 2015 (arXiv:1502.01852). Draws from torch's global generator, which the caller seeds.
+    """
+    for module in head.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    assert isinstance(classifier, nn.Conv2d)
+    nn.init.normal_(classifier.weight, std=0.01)
+
+
+def enlarge(values_BChw: torch.Tensor, factor: int, size_HW: torch.Size | tuple[int, int]) -> torch.Tensor:
+    """Bilinear by exactly `factor`, then cut to (B, C, H, W).
+
+    Strided features have their size rounded up; stretching them to the wanted size instead would shift them, by up to
+    half a stride at the far edges.
+    """
+    height, width = size_HW
+    enlarged = functional.interpolate(values_BChw, scale_factor=factor, mode="bilinear", align_corners=False)
+    if enlarged.requires_grad and enlarged.device.type == "cpu":
+        # The backward pass is 14 times faster on a gradient whose channels lie next to each other.
+        enlarged.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+    return enlarged[:, :, :height, :width]
+
+
+def _channels_last(gradient_BCHW: torch.Tensor) -> torch.Tensor:
+    return gradient_BCHW.contiguous(memory_format=torch.channels_last)

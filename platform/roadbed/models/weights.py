@@ -1,0 +1,139 @@
+"""Where a model's weights start from: ImageNet, a file, the object store, the registry, or nowhere.
+
+Never silently: what is not there, or does not fit, is an error; a classifier that starts anew is told in the note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from roadbed.errors import RoadbedError, UsageError
+from roadbed.models.segmentation import SegmentationModel
+from roadbed.models.weight_files import SUFFIXES, decode_weights, lite0_path, read_hub, read_lite0, read_weights
+from roadbed.models.weight_names import ColorScale, OurNames, Tensors, our_names
+from roadbed.spec import ModelSpec
+
+WEIGHTS_FILE = "weights.safetensors"
+
+MAX_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a model starts from. `weights` None: random. `scale` None: the weights do not say how they read colours."""
+
+    note: str
+    weights: OurNames | None = None
+    scale: ColorScale | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def find_start(spec: ModelSpec, *, registry_uri: str | None) -> Start:
+    """Read what `spec.weights` names. Errors are those of `build_model`."""
+    text = spec.weights
+    if text == "none":
+        return Start("random weights")
+    if text == "imagenet":
+        is_lite = spec.backbone == "efficientnet_lite0"
+        tensors = read_lite0(lite0_path()) if is_lite else read_hub(spec.backbone)
+        weights = our_names(tensors)
+        return Start(f"{spec.backbone} from ImageNet", weights, weights.scale)
+    if text.endswith(SUFFIXES):
+        weights = our_names(read_weights(text))
+        return Start(text, weights, weights.scale)
+    return _from_registry(spec, registry_uri)
+
+
+def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence[str] | None) -> str:
+    """Copy the weights in, by name and shape. Returns a sentence that says what was done.
+
+    The classifier alone may differ, by its number of classes or by their names: then it stays random, and the sentence
+    says so. Raises RoadbedError that names the first tensors that do not fit.
+    """
+    if start.weights is None:
+        return start.note
+    tensors, is_whole = dict(start.weights.tensors), start.weights.is_whole
+    note = start.note if is_whole else f"{start.note}, the head is random"
+    expected = {name: value for name, value in model.state_dict().items() if is_whole or name.startswith("backbone.")}
+    change = _classifier_change(model, tensors, start.class_names, class_names)
+    if change:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(model.classifier_prefix)}
+        expected = {name: value for name, value in expected.items() if not name.startswith(model.classifier_prefix)}
+        note += f"; {change}, so its classifier is random"
+    faults = _faults(expected, tensors)
+    if faults:
+        more = f" and {len(faults) - MAX_LISTED} more" if len(faults) > MAX_LISTED else ""
+        raise RoadbedError(
+            f"model.weights: {model.spec.weights} does not fit {model.spec.architecture} over {model.spec.backbone}: "
+            f"{'; '.join(faults[:MAX_LISTED])}{more}; give the spec's model section the values that the weights were "
+            f"trained with"
+        )
+    model.load_state_dict(tensors, strict=False)
+    return note
+
+
+def _classifier_change(
+    model: SegmentationModel,
+    tensors: Tensors,
+    their_names: Sequence[str] | None,
+    our_names: Sequence[str] | None,
+) -> str | None:
+    """In words, why the classifier of the weights cannot be taken over; None if it can, or if there is none."""
+    weight = tensors.get(f"{model.classifier_prefix}weight")
+    if weight is None:
+        return None
+    if len(weight) != model.num_classes:
+        return f"it tells {len(weight)} classes apart, the dataset has {model.num_classes}"
+    if their_names is not None and our_names is not None and tuple(their_names) != tuple(our_names):
+        return "its classes have other names than the dataset's"
+    return None
+
+
+def _faults(expected: Tensors, tensors: Tensors) -> list[str]:
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    misshapen = [
+        f"{name} is {_shape(tensors[name])}, expected {_shape(expected[name])}"
+        for name in expected
+        if name in tensors and tensors[name].shape != expected[name].shape
+    ]
+    unknown = [f"{name} has no place" for name in tensors if name not in expected]
+    return misshapen + [f"{name} is missing" for name in missing] + unknown
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _from_registry(spec: ModelSpec, registry_uri: str | None) -> Start:
+    from roadbed.registry import Registry, looks_like_reference
+    from roadbed.storage import open_store
+
+    text = spec.weights
+    if not looks_like_reference(text):
+        raise UsageError(
+            f"model.weights: {text!r} means nothing; write imagenet, none, the path or s3:// uri of a file that ends "
+            f"in {', '.join(SUFFIXES)}, or a version of the registry as NAME@ALIAS or NAME:NUMBER"
+        )
+    if registry_uri is None:
+        raise UsageError(f"model.weights: {text} is looked up in a registry, and none was given; set output.store")
+    version = Registry(open_store(registry_uri)).resolve(text)
+    card = version.card()
+    theirs = tuple(card["model"][key] for key in ("architecture", "backbone"))
+    if theirs != (spec.architecture, spec.backbone):
+        raise RoadbedError(
+            f"model.weights: {version.uri} is {theirs[0]} over {theirs[1]}, the spec asks for {spec.architecture} over "
+            f"{spec.backbone}; change model.architecture and model.backbone, or start from other weights"
+        )
+    tensors = decode_weights(version.get(WEIGHTS_FILE), origin=f"{version.uri}/{WEIGHTS_FILE}")
+    names = tuple(label_class["name"] for label_class in card["label_space"]["classes"])
+    return Start(f"{version.name}:{version.number}", our_names(tensors), card_scale(card), names)
+
+
+def card_scale(card: dict[str, Any]) -> ColorScale:
+    """Mean and deviation per channel of a version's card."""
+    mean, std = (tuple(float(value) for value in card["normalization"][key]) for key in ("mean", "std"))
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

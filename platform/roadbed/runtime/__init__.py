@@ -1,0 +1,1 @@
+"""Where roadbed meets Ray: the only folder that imports it."""

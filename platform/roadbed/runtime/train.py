@@ -1,0 +1,246 @@
+"""A training job on Ray Train V2: the driver that checks, starts and follows it, and what each worker runs.
+
+Ray places the workers and connects them; runs, checkpoints and versions are ours and lie in the store. A lost worker
+group is started again by Ray and then finds its way by the run's pointer, exactly as a run that somebody starts again
+by its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from roadbed import errors
+from roadbed.data.dataset import Dataset
+from roadbed.errors import RoadbedError, TrainingError, UsageError
+from roadbed.registry import Registry, Version
+from roadbed.runs import Run, RunStatus
+from roadbed.spec import TrainJob, dump_job, parse_job
+from roadbed.spec.load import differing_keys
+from roadbed.storage import open_store
+from roadbed.training.publish import publish_best
+
+FOLLOW_INTERVAL_S = 1.0
+MAY_CHANGE = ("workers", "output")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training job."""
+
+    run: Run
+    status: RunStatus
+    version: Version | None
+    is_new: bool
+
+
+def complete(
+    job: TrainJob,
+    *,
+    takeover: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+    follow: Callable[[RunStatus], None] = lambda _: None,
+) -> Trained:
+    """Bring a run to its end, from wherever it stands, and publish its best checkpoint if the spec says so.
+
+    A run that is finished is not trained again. `is_new` of the result says whether anything was trained. Raises
+    UsageError or RoadbedError with the reason.
+    """
+    root = open_store(job.output.store)
+    dataset = Dataset.open(job.data.uri)
+    for split in (job.data.train_split, job.data.eval_split):
+        dataset.split(split)
+    run = Run(root, job.name)
+    begin_run(job, run)
+    status = run.status()
+    is_new = status is None or status.state != "finished"
+    if is_new:
+        if not takeover:
+            run.wait_until_free(notify=notify)
+        if status is not None:
+            latest = run.pointer().latest
+            notify(f"run {job.name} goes on from step {latest.step if latest else 0} (it was {status.state})")
+        train(job, run, follow=follow)
+        status = run.status()
+    assert status is not None
+    version = None
+    if job.output.register_as:
+        version, _ = publish_best(job, run, dataset, Registry(root), name=job.output.register_as)
+    return Trained(run, status, version, is_new)
+
+
+def begin_run(job: TrainJob, run: Run) -> None:
+    """Write the run's spec, or check that the run that is there is of the same spec but for `MAY_CHANGE`.
+
+    Raises UsageError that names the differing keys.
+    """
+    there = parse_job(run.begin(dump_job(job)), origin=f"{run.uri}/spec.yaml")
+    keys = differing_keys(there, job, ignore=MAY_CHANGE)
+    if keys:
+        raise UsageError(
+            f"run {job.name} was begun with another {', '.join(keys)} ({run.uri}/spec.yaml); "
+            f"to go on with it use that spec, to train this one give it another name"
+        )
+
+
+def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lambda _: None) -> None:
+    """Train on Ray until the run is finished. `follow` is told the run's status about once a second.
+
+    Raises RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
+    """
+    workers = job.workers
+    with _ray_for(job), tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch, _following(run, follow):
+        import ray
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.v2.api.exceptions import TrainingFailedError
+
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={"spec": dump_job(job)},
+            torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers.num_workers,
+                use_gpu=workers.gpus_per_worker > 0,
+                resources_per_worker={"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
+            ),
+            run_config=RunConfig(
+                name=job.name,
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
+                worker_runtime_env={"env_vars": worker_environment()},
+            ),
+        )
+        try:
+            outcome = trainer.fit().return_value
+        except (TrainingFailedError, ray.exceptions.RayError) as error:
+            reason = f"the workers were lost or broke: {_last_line(error)}"
+            run.fail(reason)
+            raise TrainingError(
+                f"run {job.name}: {reason}. Its log: `roadbed runs logs {job.name}`; start it again to go on from "
+                f"its last checkpoint"
+            ) from error
+    if outcome["state"] != "finished":
+        raise getattr(errors, outcome["error"])(outcome["reason"])
+
+
+def train_worker(config: dict[str, Any]) -> dict[str, Any]:
+    """What Ray runs in each worker process. Returns the attempt's outcome, the same on every worker."""
+    import ray.train
+    import ray.train.torch
+    import torch
+
+    from roadbed.runtime.metrics import RayMetrics
+    from roadbed.training.attempt import run_attempt
+    from roadbed.training.group import Group
+
+    context = ray.train.get_context()
+    job = parse_job(config["spec"], origin="the job's spec")
+    torch.set_num_threads(job.workers.cpus_per_worker)
+    logging.basicConfig(level=logging.WARNING)
+    group = Group(
+        rank=context.get_world_rank(), num_workers=context.get_world_size(), device=ray.train.torch.get_device()
+    )
+    outcome = run_attempt(
+        job,
+        group,
+        sink=RayMetrics(job.name) if group.is_first else None,
+        num_threads=job.workers.cpus_per_worker,
+        on_epoch=ray.train.report,
+    )
+    return asdict(outcome)
+
+
+def worker_environment() -> dict[str, str]:
+    """What workers need of the driver's environment: how to reach the store. On a cluster the pods have their own."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+@contextmanager
+def _ray_for(job: TrainJob) -> Iterator[None]:
+    """A connection to the Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time."""
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
+        if not settings["address"]:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-", ignore_cleanup_errors=True)))
+            stack.enter_context(_own_token(scratch))
+            settings = {
+                "address": "local",
+                "num_cpus": max(os.cpu_count() or 1, job.workers.num_workers * job.workers.cpus_per_worker),
+                "include_dashboard": False,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": str(scratch / "ray"),
+            }
+        import ray  # reads the token's place when it is imported
+
+        ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        stack.callback(ray.shutdown)
+        _check_resources(job, ray.cluster_resources())
+        yield
+
+
+@contextmanager
+def _own_token(folder: Path) -> Iterator[None]:
+    """Unless the environment says how, protect our own Ray by a token that does not lie in the home folder."""
+    if "RAY_AUTH_MODE" in os.environ:
+        yield
+        return
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    names = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+
+
+def _check_resources(job: TrainJob, there: dict[str, float]) -> None:
+    workers = job.workers
+    for resource, each in (("CPU", workers.cpus_per_worker), ("GPU", workers.gpus_per_worker)):
+        needed = workers.num_workers * each
+        if needed > there.get(resource, 0):
+            raise UsageError(
+                f"workers: {workers.num_workers} workers x {each} {resource} = {needed} {resource}, but this Ray "
+                f"cluster has {math.floor(there.get(resource, 0))}; lower workers.num_workers or "
+                f"workers.{resource.lower()}s_per_worker"
+            )
+
+
+@contextmanager
+def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
+    """While open, a thread reads the run's status and tells it; a store that does not answer is asked again."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(FOLLOW_INTERVAL_S):
+            try:
+                status = run.status()
+            except RoadbedError:
+                continue
+            if status is not None:
+                follow(status)
+
+    thread = threading.Thread(target=watch, name="roadbed-follow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

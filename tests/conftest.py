@@ -1,0 +1,60 @@
+"""What every test gets: a HOME of its own, no settings of the machine; and real parts for those that ask for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roadbed.runtime import local
+
+CAMVID_FOLDER = Path(__file__).parents[2] / "shared" / "data" / "camvid"
+
+
+@pytest.fixture(scope="session")
+def session_patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_surroundings(session_patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's files, reaches the user's stores, or listens beyond loopback."""
+    foreign = [name for name in os.environ if name.startswith(("AWS_", "RAY_", "ROADBED_", "KUBERNETES_"))]
+    for name in foreign:
+        session_patch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    session_patch.setenv("HOME", str(home))
+    session_patch.setenv("ROADBED_LOCAL_DIR", str(home / "local"))
+    session_patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    session_patch.setenv("RAY_AUTH_MODE", "disabled")
+    session_patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
+@pytest.fixture(scope="session")
+def s3_server(
+    own_surroundings: None, session_patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[local.LocalState]:
+    """A real SeaweedFS with the bucket `roadbed`; AWS_* variables lead to it from now on to the end of the session."""
+    folder = tmp_path_factory.mktemp("s3") / "local"
+    state = local.up(folder, with_ray=False)
+    try:
+        for name, value in local.environment(state).items():
+            session_patch.setenv(name, value)
+        yield state
+    finally:
+        local.down(folder)
+
+
+@pytest.fixture(scope="session")
+def camvid_dir() -> Path:
+    """Real CamVid frames: the folder in the variable CAMVID, or the one that may lie beside the checkout."""
+    folder = Path(os.environ.get("CAMVID", CAMVID_FOLDER))
+    if not (folder / "train").is_dir():
+        pytest.skip(
+            f"no CamVid in {folder}: set CAMVID to the folder that holds train/, trainannot/, val/ and valannot/ "
+            "(`roadbed quickstart --camvid download` fetches one)"
+        )
+    return folder
