@@ -49,6 +49,15 @@ def s3_server(
 
 
 @pytest.fixture(scope="session")
+def ray_head(s3_server: local.LocalState, session_patch: pytest.MonkeyPatch) -> local.LocalState:
+    """A real Ray head beside the S3 server, for all tests that need one; RAY_* variables lead to it from now on."""
+    state = local.up(s3_server.folder, num_cpus=2)
+    for name, value in local.environment(state).items():
+        session_patch.setenv(name, value)
+    return state
+
+
+@pytest.fixture(scope="session")
 def camvid_dir() -> Path:
     """Real CamVid frames: the folder in the variable CAMVID, or the one that may lie beside the checkout."""
     folder = Path(os.environ.get("CAMVID", CAMVID_FOLDER))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +34,8 @@ STEPS_PER_EPOCH = -(-TRAIN // GLOBAL_BATCH)
 
 
 @pytest.fixture(scope="module")
-def dataset(s3_server: object) -> Dataset:
+def dataset(s3_server: object, ray_head: object) -> Dataset:
     return blocks_dataset(f"{ROOT_URI}/blocks", train=TRAIN, val=VAL)
-
-
-@pytest.fixture(scope="module")
-def ray_head(s3_server: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray head for the whole module, in a folder of its own."""
-    raise NotImplementedError
 
 
 def job(name: str, *overrides: str) -> TrainJob:
@@ -58,7 +51,7 @@ def ids_of(made: TrainJob) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(dataset: Dataset, ray_head: None) -> TrainJob:
+def unbroken(dataset: Dataset, ray_head: object) -> TrainJob:
     made = job("unbroken", "output.register_as=blocks")
     trained = complete(made)
     assert trained.status.state == "finished"
@@ -164,7 +157,7 @@ def test_a_finished_run_is_not_trained_again_nor_published_twice(unbroken: Train
     assert again.version.number == 1
 
 
-def test_more_workers_than_the_cluster_has_are_refused_with_the_arithmetic(unbroken: TrainJob, ray_head: None) -> None:
+def test_more_workers_than_the_cluster_has_are_refused_with_the_arithmetic(unbroken: TrainJob, ray_head: object) -> None:
     greedy = job("greedy", "workers.num_workers=4", "workers.cpus_per_worker=100")
     with pytest.raises(UsageError, match=r"4 workers x 100 CPU = 400 CPU, but this Ray cluster has"):
         train(greedy, run_of(greedy))

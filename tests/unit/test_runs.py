@@ -1,4 +1,4 @@
-"""Runs over a file store with a clock of the test: states, lineage, heartbeat. For races see contract/test_fencing.py."""
+"""Runs over a file store with a clock of the test: states, lineage, heartbeat. Races: contract/test_fencing.py."""
 
 from __future__ import annotations
 

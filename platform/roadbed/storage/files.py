@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from roadbed.errors import ConflictError, DamagedError, NotFoundError, StoreError
-from roadbed.storage.checks import check_bytes, check_sum, file_sha256
+from roadbed.errors import DamagedError, NotFoundError, StoreError
+from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, lost_swap
 from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix
 
 _HIDDEN = ".roadbed-"
@@ -51,11 +51,7 @@ class FileStore:
         with self._reading(key) as file:
             file.seek(start)
             data = file.read(num_bytes)
-        if len(data) != num_bytes:
-            raise DamagedError(
-                f"{self.uri}/{key}: has {len(data)} bytes from byte {start}, expected {num_bytes}; "
-                "the object is cut short, write it anew"
-            )
+        check_length(f"{self.uri}/{key}", data, start, num_bytes)
         return data
 
     def put(self, key: str, data: bytes) -> str:
@@ -65,14 +61,10 @@ class FileStore:
 
     def put_if(self, key: str, data: bytes, *, etag: str | None) -> str:
         with self._writing(key) as path:
-            found = path.read_bytes() if path.is_file() else None
-            if found != data:
-                if found is None and etag is not None:
-                    raise ConflictError(f"{self.uri}/{key}: was deleted in the meantime; read again and retry")
-                if found is not None and etag != _etag(found):
-                    what = "exists already" if etag is None else "was changed in the meantime"
-                    raise ConflictError(f"{self.uri}/{key}: {what}; read again and retry")
-                _replace(path, data)
+            found = _etag(path.read_bytes()) if path.is_file() else None
+            if found != etag:
+                raise lost_swap(f"{self.uri}/{key}", is_there=found is not None, wants_new=etag is None)
+            _replace(path, data)
         return _etag(data)
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:

@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roadbed.errors import ConflictError, DamagedError, NotFoundError, StoreError
-from roadbed.storage.checks import check_bytes, check_sum, file_sha256
-from roadbed.storage.s3_errors import ConcurrentWriteError, RangeOutsideError, error_code, explain, is_broken_body
+from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, lost_swap
+from roadbed.storage.s3_errors import (
+    ConcurrentWriteError,
+    RangeOutsideError,
+    error_code,
+    explain,
+    is_broken_body,
+    was_sent_again,
+)
 from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix, open_store
 
 if TYPE_CHECKING:
@@ -108,11 +115,7 @@ class S3Store:
             data, _ = self._read(key, Range=f"bytes={start}-{start + num_bytes - 1}")
         except RangeOutsideError:
             data = b""
-        if len(data) != num_bytes:
-            raise DamagedError(
-                f"{self.uri}/{key}: has {len(data)} bytes from byte {start}, expected {num_bytes}; "
-                "the object is cut short, write it anew"
-            )
+        check_length(f"{self.uri}/{key}", data, start, num_bytes)
         return data
 
     def put(self, key: str, data: bytes) -> str:
@@ -134,16 +137,13 @@ class S3Store:
                 if isinstance(error, NotFoundError) and etag is None:
                     raise
                 found = self._found(key)
-                if found is not None and found[0] == data:
+                # The answer to a first sending may have been lost: then the refusal is about our own work.
+                if found is not None and found[0] == data and was_sent_again(error.__cause__):
                     return found[1]
                 if isinstance(error, ConcurrentWriteError) and attempt + 1 < _CONFLICT_ATTEMPTS:
                     _pause(attempt)
                     continue
-                if found is None:
-                    what = "was deleted in the meantime"
-                else:
-                    what = "exists already" if etag is None else "was changed in the meantime"
-                raise ConflictError(f"{self.uri}/{key}: {what}; read again and retry") from None
+                raise lost_swap(f"{self.uri}/{key}", is_there=found is not None, wants_new=etag is None) from None
         raise AssertionError("the last attempt returned or raised")
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:

@@ -41,6 +41,13 @@ def is_broken_body(error: BaseException | None) -> bool:
     return isinstance(error, broken) or (type(error) is HTTPClientError)
 
 
+def was_sent_again(error: BaseException | None) -> bool:
+    """Whether botocore sent the request more than once before it got this answer."""
+    from botocore.exceptions import ClientError
+
+    return isinstance(error, ClientError) and int(error.response["ResponseMetadata"].get("RetryAttempts", 0)) > 0
+
+
 def explain(error: Exception, uri: str, bucket: str, endpoint: str) -> RoadbedError:
     """The error to raise in place of `error`, a fault of a request about `uri`."""
     code = error_code(error)
@@ -73,14 +80,22 @@ def _explain_answer(error: Exception, code: str, uri: str, bucket: str, endpoint
 
 
 def _explain_silence(error: Exception, uri: str, endpoint: str) -> StoreError:
-    from botocore.exceptions import HTTPClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+    from botocore.exceptions import (
+        ConnectionError as NoConnectionError,
+    )
+    from botocore.exceptions import (
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
 
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
         return StoreError(
             f"{uri}: no credentials for {endpoint} ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_PROFILE"
         )
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | NoConnectionError):
         return StoreError(
             f"{uri}: {endpoint} does not answer ({type(error).__name__}); check that the store runs and that "
             "AWS_ENDPOINT_URL is its address"

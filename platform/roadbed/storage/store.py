@@ -49,8 +49,8 @@ class Store(Protocol):
     def put_if(self, key: str, data: bytes, *, etag: str | None) -> str:
         """Compare and swap; the new etag. `etag` None: create only; else replace only what has that etag.
 
-        Raises ConflictError if somebody else was first. Finding the very same bytes there counts as success, as a
-        retried request may meet its own work: who must know himself the winner writes a nonce.
+        Raises ConflictError if somebody else was first. Where the request had to be sent again and the very bytes are
+        there, they count as the work of the first sending: who must know himself the winner writes a nonce.
         """
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
