@@ -157,7 +157,9 @@ def test_a_finished_run_is_not_trained_again_nor_published_twice(unbroken: Train
     assert again.version.number == 1
 
 
-def test_more_workers_than_the_cluster_has_are_refused_with_the_arithmetic(unbroken: TrainJob, ray_head: object) -> None:
+def test_more_workers_than_the_cluster_has_are_refused_with_the_arithmetic(
+    unbroken: TrainJob, ray_head: object
+) -> None:
     greedy = job("greedy", "workers.num_workers=4", "workers.cpus_per_worker=100")
     with pytest.raises(UsageError, match=r"4 workers x 100 CPU = 400 CPU, but this Ray cluster has"):
         train(greedy, run_of(greedy))

@@ -122,7 +122,9 @@ class TestFiles:
     def test_another_number_of_classes_renews_the_classifier_and_says_so(
         self, file: Path, trained: dict[str, torch.Tensor]
     ) -> None:
-        model = make(str(file), num_classes=4)
+        with pytest.raises(RoadbedError, match=r"3 classes apart, the dataset has 4; .*model\.new_classifier: true"):
+            make(str(file), num_classes=4)
+        model = make(str(file), num_classes=4, spec=SMALL | {"new_classifier": True})
         assert same(model, trained, "backbone.")
         assert same(model, trained, "head.decoder.")
         assert model.head.classifier.weight.shape[0] == 4
@@ -201,7 +203,11 @@ class TestRegistry:
 
     def test_other_class_names_renew_the_classifier(self, tmp_path: Path, trained: dict[str, torch.Tensor]) -> None:
         reference = publish(tmp_path, trained, classes=("a", "b", "c"))
-        model = make(reference, registry_uri=str(tmp_path), class_names=["c", "b", "a"])
+        with pytest.raises(RoadbedError, match=r"other names than the dataset's; .*model\.new_classifier: true"):
+            make(reference, registry_uri=str(tmp_path), class_names=["c", "b", "a"])
+        model = make(
+            reference, registry_uri=str(tmp_path), class_names=["c", "b", "a"], spec=SMALL | {"new_classifier": True}
+        )
         assert same(model, trained, "head.decoder.")
         assert not same(model, trained, "head.classifier.")
         assert "its classes have other names than the dataset's, so its classifier is random" in model.start_note

@@ -10,7 +10,6 @@ from torch import nn
 from roadbed.models.deeplab import DeepLabV3PlusHead
 from roadbed.models.efficientnet_lite import HIGH_CHANNELS, LOW_CHANNELS, EfficientNetLite0
 from roadbed.models.segmentation import Channels, Normalization, SegmentationModel
-from roadbed.models.torchvision_deeplab import build_mobilenet, build_resnet
 from roadbed.models.weight_names import TORCHVISION_SCALE
 from roadbed.models.weights import apply_start, find_start
 from roadbed.spec import ModelSpec
@@ -31,8 +30,9 @@ def build_model(
 
     Weights that are known to go with a normalization (published ones, versions of the registry) keep it; for others
     `channel_mean` and `channel_std` (RGB, 0..1) are taken, or torchvision's if they are None. `registry_uri` is the
-    root of the store in which registry references are looked up. With `class_names` a version whose classes have other
-    names starts with a new classifier. Random weights come from torch's global generator: seed it before.
+    root of the store in which registry references are looked up. With `class_names` the names of a version's classes
+    are compared too; classes that differ need `spec.new_classifier`. Random weights come from torch's global generator:
+    seed it before.
 
     The outcome is logged and stands in the model's `start_note`. Raises UsageError if `spec.weights` cannot be meant,
     RoadbedError (StoreError, NotFoundError, DamagedError) if the weights cannot be had or do not fit.
@@ -47,10 +47,12 @@ def build_model(
 
 
 def _build_network(spec: ModelSpec, num_classes: int) -> tuple[nn.Module, nn.Module]:
-    if spec.backbone == "mobilenet_v3_large":
+    if spec.architecture == "deeplabv3":
+        from roadbed.models.torchvision_deeplab import build_mobilenet, build_resnet  # a second to import
+
+        if spec.backbone != "mobilenet_v3_large":
+            return build_resnet(spec.backbone, num_classes=num_classes, output_stride=spec.output_stride)
         return build_mobilenet(num_classes=num_classes, output_stride=spec.output_stride)
-    if spec.backbone != "efficientnet_lite0":
-        return build_resnet(spec.backbone, num_classes=num_classes, output_stride=spec.output_stride)
     head = DeepLabV3PlusHead(
         low_channels=LOW_CHANNELS,
         high_channels=HIGH_CHANNELS,

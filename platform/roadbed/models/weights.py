@@ -51,8 +51,8 @@ def find_start(spec: ModelSpec, *, registry_uri: str | None) -> Start:
 def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence[str] | None) -> str:
     """Copy the weights in, by name and shape. Returns a sentence that says what was done.
 
-    The classifier alone may differ, by its number of classes or by their names: then it stays random, and the sentence
-    says so. Raises RoadbedError that names the first tensors that do not fit.
+    With `spec.new_classifier` the classes may differ, by number or by name: then the classifier stays random, and the
+    sentence says so. Raises RoadbedError if they differ without it, or that names the first tensors that do not fit.
     """
     if start.weights is None:
         return start.note
@@ -60,6 +60,11 @@ def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence
     note = start.note if is_whole else f"{start.note}, the head is random"
     expected = {name: value for name, value in model.state_dict().items() if is_whole or name.startswith("backbone.")}
     change = _classifier_change(model, tensors, start.class_names, class_names)
+    if change and not model.spec.new_classifier:
+        raise RoadbedError(
+            f"model.weights: {model.spec.weights}: {change}; prepare the dataset with the classes of the weights, or "
+            f"set model.new_classifier: true to start with a new classifier over the trained features"
+        )
     if change:
         tensors = {name: value for name, value in tensors.items() if not name.startswith(model.classifier_prefix)}
         expected = {name: value for name, value in expected.items() if not name.startswith(model.classifier_prefix)}

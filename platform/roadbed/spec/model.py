@@ -23,6 +23,9 @@ class ModelSpec(Section):
         "imagenet",
         description="imagenet, none, a .pth/.safetensors file or s3:// uri, or a version: NAME@ALIAS or NAME:NUMBER",
     )
+    new_classifier: bool = Field(
+        False, description="start with a new classifier where the weights' classes are not the dataset's"
+    )
     head_channels: int = Field(128, ge=16, le=512, description="width of the deeplabv3plus head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the deeplabv3plus classifier")
     batch_norm: Literal["live", "frozen"] = Field(

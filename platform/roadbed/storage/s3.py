@@ -24,6 +24,7 @@ from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sh
 from roadbed.storage.s3_errors import (
     ConcurrentWriteError,
     RangeOutsideError,
+    broken_body,
     error_code,
     explain,
     is_broken_body,
@@ -63,15 +64,19 @@ class Connection:
         return self.patient if self.has_answered else self.impatient
 
 
-def connect() -> Connection:
-    """Clients by what the environment says at this moment. Sends nothing."""
+def connect(uri: str) -> Connection:
+    """Clients by what the environment says at this moment. Sends nothing.
+
+    Raises StoreError, about `uri`, for settings that cannot be used.
+    """
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
     def client(num_attempts: int) -> S3Client:
-        return session.client(
+        return boto3.Session(region_name=region).client(
             "s3",
             config=Config(
                 retries={"mode": "standard", "total_max_attempts": num_attempts},
@@ -81,8 +86,11 @@ def connect() -> Connection:
             ),
         )
 
-    impatient = client(_FIRST_ATTEMPTS)
-    return Connection(impatient, client(_LATER_ATTEMPTS), endpoint=impatient.meta.endpoint_url)
+    try:
+        impatient, patient = client(_FIRST_ATTEMPTS), client(_LATER_ATTEMPTS)
+    except (BotoCoreError, ValueError) as error:
+        raise StoreError(f"{uri}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE and the files in ~/.aws") from error
+    return Connection(impatient, patient, endpoint=impatient.meta.endpoint_url)
 
 
 class S3Store:
@@ -231,17 +239,15 @@ class S3Store:
     def _read(self, key: str, **options: Any) -> tuple[bytes, str]:
         """Body and etag; begins anew when a body breaks off."""
         name = self._name(key)
-
-        def fetch(client: S3Client) -> tuple[bytes, str]:
-            answer = client.get_object(Bucket=self._bucket, Key=name, **options)
-            return answer["Body"].read(), answer["ETag"]
-
         for attempt in range(_BODY_ATTEMPTS):
+            answer = self._ask(key, lambda client: client.get_object(Bucket=self._bucket, Key=name, **options))
             try:
-                return self._ask(key, fetch)
-            except StoreError as error:
-                if attempt + 1 == _BODY_ATTEMPTS or not is_broken_body(error.__cause__):
+                return answer["Body"].read(), answer["ETag"]
+            except Exception as error:
+                if not is_broken_body(error):
                     raise
+                if attempt + 1 == _BODY_ATTEMPTS:
+                    raise broken_body(error, f"{self.uri}/{key}", self._connection.endpoint) from error
                 _pause(attempt)
         raise AssertionError("the last attempt returned or raised")
 

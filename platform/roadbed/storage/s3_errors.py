@@ -32,13 +32,20 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def is_broken_body(error: BaseException | None) -> bool:
-    """Whether an answer began and broke off, so that asking again is worth while."""
-    from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+def is_broken_body(error: Exception) -> bool:
+    """Whether `error`, met while the body of an answer was read, says that it broke off or came damaged."""
+    from botocore.exceptions import BotoCoreError
     from urllib3.exceptions import HTTPError
 
-    broken = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError, OSError)
-    return isinstance(error, broken) or (type(error) is HTTPClientError)
+    return isinstance(error, BotoCoreError | HTTPError | OSError)
+
+
+def broken_body(error: Exception, uri: str, endpoint: str) -> StoreError:
+    """The error to raise when a body broke off time and again."""
+    return StoreError(
+        f"{uri}: the answer of {endpoint} broke off each time ({type(error).__name__}); try again, or look into the "
+        "store's log and the network between"
+    )
 
 
 def was_sent_again(error: BaseException | None) -> bool:

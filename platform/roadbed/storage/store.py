@@ -98,7 +98,7 @@ def open_store(uri: str) -> Store:
         bucket, _, prefix = rest.strip("/").partition("/")
         if not bucket:
             raise UsageError(f"{uri}: names no bucket; write s3://BUCKET or s3://BUCKET/PREFIX")
-        return S3Store(connect(), bucket, check_prefix(prefix))
+        return S3Store(connect(uri), bucket, check_prefix(prefix))
     raise UsageError(f"{uri}: stores are s3://BUCKET[/PREFIX], file:///FOLDER or a folder path, not {scheme}://")
 
 

@@ -29,7 +29,7 @@ from roadbed.runtime.local.processes import (
 from roadbed.runtime.local.state import BUCKET, REGION, StoreServer
 
 START_TIMEOUT_S = 60.0
-STOP_GRACE_S = 20.0
+STOP_GRACE_S = 6.0
 _NUM_STARTS = 3
 _PORT_FLAGS = (
     "s3.port",
