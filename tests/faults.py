@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Fault = Callable[[BaseHTTPRequestHandler, int, bytes], bool]
-"""Told the request, and the server's status and body after it did its work; whether the answer was given (or not) here."""
+"""Told the request, and the server's status and body after it did its work; whether the answer is dealt with."""
 
 
 class Proxy:

@@ -40,5 +40,11 @@ class FencedError(RoadbedError):
     """This attempt of a run was replaced by a newer one and must write nothing more."""
 
 
+class StoppedError(RoadbedError):
+    """Somebody stopped it on purpose, by Ctrl-C or SIGTERM. Exit status 130, as shells have it."""
+
+    exit_status = 130
+
+
 class TrainingError(RoadbedError):
     """Training cannot go on: not-a-number loss, classes that do not fit, workers lost for good."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults import Proxy, answer_lost, body_cut, proxied, status_of
-from roadbed.errors import ConflictError, NotFoundError, StoreError
+from roadbed.errors import ConflictError, StoreError
 from roadbed.runs import Pointer, Run
 from roadbed.runtime import local
 from roadbed.storage import Store, open_store
@@ -164,6 +165,19 @@ def test_a_profile_that_is_not_there_is_told(s3_server: object, monkeypatch: pyt
         open_store("s3://roadbed")
 
 
-def test_a_bucket_that_can_be_none_is_told(s3_server: object) -> None:
-    with pytest.raises((StoreError, NotFoundError), match=r"^s3://Not_A_Bucket!/a: "):
-        open_store("s3://Not_A_Bucket!").get("a")
+def test_a_store_that_restarts_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "local"
+    state = local.up(folder, with_ray=False)
+    try:
+        for name, value in local.environment(state).items():
+            monkeypatch.setenv(name, value)
+        # A client that keeps no connection open, so that the server gets its port again.
+        store = open_store("s3://roadbed/restart")
+        store.put("a", b"x")
+        local.down(folder)
+        restart = threading.Timer(1.0, lambda: local.up(folder, with_ray=False))
+        restart.start()
+        assert store.get("a") == b"x"
+        restart.join()
+    finally:
+        local.down(folder)

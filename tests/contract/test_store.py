@@ -132,6 +132,15 @@ class StoreContract:
         assert (tmp_path / "down").read_bytes() == b"before"
         assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["down"]
 
+    def test_files_of_this_computer_that_cannot_be_used_are_named(self, store: Store, tmp_path: Path) -> None:
+        store.put("file", b"road")
+        (tmp_path / "in-the-way").touch()
+        with pytest.raises(StoreError, match=rf"^{store.uri}/up: No such file.* \({tmp_path}/absent\); check the path"):
+            store.upload(tmp_path / "absent", "up")
+        with pytest.raises(StoreError, match=rf"^{store.uri}/file: .* \({tmp_path}/in-the-way.*\); check the path"):
+            store.download("file", tmp_path / "in-the-way" / "down")
+        assert not store.exists("up")
+
     def test_listings_are_sorted_and_relative(self, store: Store) -> None:
         keys = ["a-b/x", "a/x", "a/y/z", "a.txt", "b", "train-00001.tar", "train-00000.tar", "Ü/ü"]
         for key in keys:

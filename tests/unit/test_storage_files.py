@@ -33,6 +33,8 @@ def test_opening_a_store_makes_nothing(tmp_path: Path) -> None:
     [
         ("gs://bucket/a", r"stores are s3://BUCKET.*not gs://"),
         ("s3://", "names no bucket"),
+        ("s3://Not_A_Bucket!/a", "'Not_A_Bucket!' is no name for a bucket"),
+        ("s3://ab", "'ab' is no name for a bucket"),
         ("s3:///prefix", None),
         ("file://relative/a", "three slashes"),
         ("s3://bucket/a/../b", "is not a key"),
@@ -126,9 +128,9 @@ def _python(program: str, *arguments: str) -> subprocess.Popen[bytes]:
 def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put("a/b", b"x")
-    with pytest.raises(StoreError, match=f"^file://{tmp_path}/a: .*; check the folder"):
+    with pytest.raises(StoreError, match=f"^file://{tmp_path}/a: .*; check the path"):
         store.put("a", b"x")
-    with pytest.raises(StoreError, match=f"^file://{tmp_path}/a/b/c: .*; check the folder"):
+    with pytest.raises(StoreError, match=f"^file://{tmp_path}/a/b/c: .*; check the path"):
         store.put("a/b/c", b"x")
     with pytest.raises(NotFoundError, match="/a: there is no such object"):
         store.get("a")
@@ -138,7 +140,7 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(StoreError, match="Permission denied; check the folder, its permissions"):
+    with pytest.raises(StoreError, match="Permission denied; check the path, its permissions"):
         open_store(str(tmp_path / "closed")).put("a", b"x")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 
 import click
 
@@ -43,7 +44,7 @@ def list_all(store: str, as_json: bool) -> None:
         miou = status.progress.get("miou")
         steps = f"{status.step}/{status.progress.get('num_steps', '?')}"
         shown = "" if miou is None else f"{100 * miou:.1f} %"
-        table.add_row(status.name, status.state, str(status.attempt), steps, shown, status.reason or "")
+        table.add_row(status.name, status.state, str(status.attempt), steps, shown, shorten(status.reason or "", 60))
     Console(highlight=False).print(table)
 
 

@@ -11,7 +11,6 @@ from torch.nn import functional
 from torchvision.models import mobilenet_v3_large, resnet50, resnet101
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from roadbed.models.deeplab import initialize
 from roadbed.models.depthwise import DepthwiseConv2d
 
 MOBILENET_CHANNELS = 960
@@ -33,7 +32,6 @@ class DeepLabV3Head(DeepLabHead):  # type: ignore[misc]
         self.stride = stride
         pooling = self[0].convs[-1]
         pooling[2] = PooledBatchNorm2d(pooling[2].num_features)
-        initialize(self, self[-1])
 
 
 class PooledBatchNorm2d(nn.BatchNorm2d):

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from roadbed.errors import ConflictError, DamagedError, FencedError, RoadbedError, UsageError
 from roadbed.runs.attempt import Attempt
@@ -124,15 +124,15 @@ class Run:
         pointer_etag = self._take_pointer(number)
         return Attempt(self, number, status=status, status_etag=status_etag, pointer_etag=pointer_etag)
 
-    def fail(self, reason: str, *, attempt: int | None = None) -> None:
-        """What the driver does when its workers died: a status that still says running becomes failed.
+    def fail(self, reason: str, *, attempt: int | None = None, state: Literal["failed", "stopped"] = "failed") -> None:
+        """What the driver does when its workers died or were stopped: a status that still says running becomes `state`.
 
         With `attempt`, only if it is that attempt's. A status that moves meanwhile is left alone.
         """
         status, etag = read_status(self.store)
         if status is None or status.state != "running" or attempt not in {None, status.attempt}:
             return
-        failed = replace(status, state="failed", reason=reason, heartbeat_at=self.clock(), beats=status.beats + 1)
+        failed = replace(status, state=state, reason=reason, heartbeat_at=self.clock(), beats=status.beats + 1)
         try:
             self.store.put_if(STATUS_KEY, failed.to_bytes(), etag=etag)
         except ConflictError:

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import secrets
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 
 from roadbed import errors
 from roadbed.data.dataset import Dataset
-from roadbed.errors import RoadbedError, TrainingError, UsageError
+from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
 from roadbed.registry import Registry, Version
 from roadbed.runs import Run, RunStatus
 from roadbed.spec import TrainJob, dump_job, parse_job
@@ -122,6 +123,11 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
         )
         try:
             outcome = trainer.fit().return_value
+        except (KeyboardInterrupt, SystemExit):
+            run.fail("stopped by its user", state="stopped")
+            raise StoppedError(
+                f"run {job.name} was stopped; start it again to go on from its last checkpoint"
+            ) from None
         except (TrainingFailedError, ray.exceptions.RayError) as error:
             reason = f"the workers were lost or broke: {_last_line(error)}"
             run.fail(reason)
@@ -182,10 +188,24 @@ def _ray_for(job: TrainJob) -> Iterator[None]:
             }
         import ray  # reads the token's place when it is imported
 
-        ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        with _own_signals():
+            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         stack.callback(ray.shutdown)
         _check_resources(job, ray.cluster_resources())
         yield
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what SIGTERM does: Ray would print a stack of C++ and leave at once, without a word to the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -220,8 +240,12 @@ def _check_resources(job: TrainJob, there: dict[str, float]) -> None:
 
 @contextmanager
 def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
-    """While open, a thread reads the run's status and tells it; a store that does not answer is asked again."""
+    """While open, a thread reads the run's status and tells that of attempts that begin from now on.
+
+    A store that does not answer is asked again.
+    """
     done = threading.Event()
+    earlier = run.status()
 
     def watch() -> None:
         while not done.wait(FOLLOW_INTERVAL_S):
@@ -229,7 +253,7 @@ def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
                 status = run.status()
             except RoadbedError:
                 continue
-            if status is not None:
+            if status is not None and (earlier is None or status.attempt > earlier.attempt):
                 follow(status)
 
     thread = threading.Thread(target=watch, name="roadbed-follow", daemon=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from roadbed.errors import ConflictError, DamagedError
+from roadbed.errors import ConflictError, DamagedError, StoreError
 
 
 def check_bytes(uri: str, data: bytes, sha256: str | None) -> None:
@@ -35,6 +35,12 @@ def lost_swap(uri: str, *, is_there: bool, wants_new: bool) -> ConflictError:
         return ConflictError(f"{uri}: was deleted in the meantime; read again and retry")
     what = "exists already" if wants_new else "was changed in the meantime"
     return ConflictError(f"{uri}: {what}; read again and retry")
+
+
+def file_trouble(uri: str, error: OSError) -> StoreError:
+    """The error of a file or folder of this computer that cannot be read or written."""
+    where = f" ({error.filename})" if error.filename else ""
+    return StoreError(f"{uri}: {error.strerror or error}{where}; check the path, its permissions and the free space")
 
 
 def file_sha256(path: Path) -> str:

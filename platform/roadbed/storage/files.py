@@ -15,12 +15,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from roadbed.errors import DamagedError, NotFoundError, StoreError
-from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, lost_swap
+from roadbed.errors import DamagedError, NotFoundError
+from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
 from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix
 
 _HIDDEN = ".roadbed-"
@@ -68,9 +68,9 @@ class FileStore:
         return _etag(data)
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
-        if sha256 is not None:
-            check_sum(str(path), file_sha256(path), sha256)
         with self._writing(key) as target, _temporary_beside(target) as temporary:
+            if sha256 is not None:
+                check_sum(str(path), file_sha256(path), sha256)
             shutil.copyfile(path, temporary)
             sent, expected = temporary.stat().st_size, path.stat().st_size
             if sent != expected:
@@ -78,8 +78,8 @@ class FileStore:
             temporary.replace(target)
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with self._reading(key) as file, _temporary_beside(path) as temporary:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
             if sha256 is not None:
@@ -121,12 +121,16 @@ class FileStore:
     def _reading(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
         try:
-            with path.open("rb") as file:
-                yield file
+            file = path.open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotFoundError(f"{self.uri}/{key}: there is no such object; check the spelling") from None
         except OSError as error:
-            raise _explain(error, self.uri, key) from error
+            raise file_trouble(f"{self.uri}/{key}", error) from error
+        with file:
+            try:
+                yield file
+            except OSError as error:
+                raise file_trouble(f"{self.uri}/{key}", error) from error
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
@@ -138,7 +142,7 @@ class FileStore:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield path
         except OSError as error:
-            raise _explain(error, self.uri, key) from error
+            raise file_trouble(f"{self.uri}/{key}", error) from error
 
 
 def _etag(data: bytes) -> str:
@@ -158,7 +162,8 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _files_below(top: Path, start: str) -> builtins.list[Path]:
@@ -168,7 +173,3 @@ def _files_below(top: Path, start: str) -> builtins.list[Path]:
         found += [Path(folder, name) for name in names if not name.startswith(_HIDDEN)]
     below = [(path.relative_to(top).as_posix(), path) for path in found]
     return [path for key, path in sorted(below) if key.startswith(start)]
-
-
-def _explain(error: OSError, uri: str, key: str) -> StoreError:
-    return StoreError(f"{uri}/{key}: {error.strerror or error}; check the folder, its permissions and the free space")

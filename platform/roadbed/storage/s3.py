@@ -15,12 +15,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadbed.errors import ConflictError, DamagedError, NotFoundError, StoreError
-from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, lost_swap
+from roadbed.errors import ConflictError, DamagedError, NotFoundError, RoadbedError, StoreError
+from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
 from roadbed.storage.s3_errors import (
     ConcurrentWriteError,
     RangeOutsideError,
@@ -35,8 +36,8 @@ from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix, op
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_FIRST_ATTEMPTS = 3  # about 2 s: a mistyped endpoint
-_LATER_ATTEMPTS = 8  # about 40 s: a store that restarts
+_FIRST_ATTEMPTS = 3  # A second: the endpoint is mistyped.
+_LATER_ATTEMPTS = 12  # About half a minute: the store restarts.
 _BODY_ATTEMPTS = 5
 _CONFLICT_ATTEMPTS = 5
 _PART_BYTES = 16 * 1024 * 1024
@@ -157,26 +158,25 @@ class S3Store:
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
         from boto3.s3.transfer import TransferConfig
 
-        if sha256 is not None:
-            check_sum(str(path), file_sha256(path), sha256)
         name = self._name(key)
         parts = TransferConfig(
             multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_PART_THREADS
         )
 
-        def send(client: S3Client) -> int:
+        def send(client: S3Client) -> tuple[int, int]:
+            if sha256 is not None:
+                check_sum(str(path), file_sha256(path), sha256)
             with path.open("rb") as file:
                 client.upload_fileobj(file, self._bucket, name, Config=parts)
-            return client.head_object(Bucket=self._bucket, Key=name)["ContentLength"]
+            return client.head_object(Bucket=self._bucket, Key=name)["ContentLength"], path.stat().st_size
 
-        sent, expected = self._ask(key, send), path.stat().st_size
+        sent, expected = self._ask(key, send)
         if sent != expected:
             raise DamagedError(f"{self.uri}/{key}: {sent} bytes arrived of {expected}; upload {path} again")
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         from boto3.s3.transfer import TransferConfig
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{path.name[:64]}-{secrets.token_hex(8)}.part"
         name = self._name(key)
         parts = TransferConfig(
@@ -184,6 +184,7 @@ class S3Store:
         )
 
         def fetch(client: S3Client) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 client.download_fileobj(self._bucket, name, file, Config=parts)
 
@@ -192,8 +193,11 @@ class S3Store:
             if sha256 is not None:
                 check_sum(f"{self.uri}/{key}", file_sha256(temporary), sha256)
             temporary.replace(path)
+        except OSError as error:
+            raise file_trouble(f"{self.uri}/{key}", error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         found = [
@@ -275,6 +279,8 @@ class S3Store:
         """The answer of `send`, or one of our own errors in place of botocore's."""
         try:
             answer = send(self._connection.client)
+        except RoadbedError:
+            raise
         except Exception as error:
             if error_code(error) is not None:
                 self._connection.has_answered = True

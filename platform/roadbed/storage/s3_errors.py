@@ -6,6 +6,7 @@ botocore is imported on first use.
 from __future__ import annotations
 
 from roadbed.errors import ConflictError, NotFoundError, RoadbedError, StoreError
+from roadbed.storage.checks import file_trouble
 
 
 class ConcurrentWriteError(ConflictError):
@@ -102,6 +103,8 @@ def _explain_silence(error: Exception, uri: str, endpoint: str) -> StoreError:
             f"{uri}: no credentials for {endpoint} ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_PROFILE"
         )
+    if isinstance(error, OSError):
+        return file_trouble(uri, error)
     if isinstance(error, HTTPClientError | NoConnectionError):
         return StoreError(
             f"{uri}: {endpoint} does not answer ({type(error).__name__}); check that the store runs and that "

