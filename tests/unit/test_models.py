@@ -109,7 +109,7 @@ class TestEveryModel:
 @pytest.mark.parametrize("batch_norm", ["live", "frozen"])
 def test_it_learns(batch_norm: str) -> None:
     """Left from right, in a few steps: gradients point the right way, in both precisions, live or frozen."""
-    model = make(LITE, batch_norm=batch_norm, head_channels=16, dropout=0.0).train()
+    model = make(LITE, weights="imagenet", batch_norm=batch_norm, head_channels=16, dropout=0.0).train()
     images = painting(2, 48, 64)
     truth = torch.zeros(2, 48, 64, dtype=torch.long)
     truth[:, :, 32:] = 1

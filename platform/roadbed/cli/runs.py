@@ -6,10 +6,14 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import click
 
 from roadbed.cli.store import connection, store_option
+
+if TYPE_CHECKING:
+    from roadbed.runs import Run, RunStatus
 
 
 @click.group()
@@ -53,15 +57,8 @@ def list_all(store: str, as_json: bool) -> None:
 @store_option
 def show(name: str, store: str) -> None:
     """Show a run: its state, attempts, checkpoints and evaluations."""
-    from roadbed.errors import NotFoundError
-    from roadbed.runs import Run
-    from roadbed.storage import open_store
-
     with connection(store):
-        run = Run(open_store(store), name)
-        status = run.status()
-        if status is None:
-            raise NotFoundError(f"{run.uri}: no such run; see `roadbed runs list`")
+        run, status = _existing(store, name)
         click.echo(f"{run.uri}: {status.state}" + (f" ({status.reason})" if status.reason else ""))
         for number, claim in run.attempts():
             resumed = f"from step {claim['resumed_step']}" if claim["resumed_attempt"] else "from the start"
@@ -82,14 +79,8 @@ def show(name: str, store: str) -> None:
 @store_option
 def logs(name: str, store: str) -> None:
     """Print what a run logged, over all its attempts."""
-    from roadbed.errors import NotFoundError
-    from roadbed.runs import Run
-    from roadbed.storage import open_store
-
     with connection(store):
-        run = Run(open_store(store), name)
-        if run.status() is None:
-            raise NotFoundError(f"{run.uri}: no such run; see `roadbed runs list`")
+        run, _ = _existing(store, name)
         for line in run.lines("log"):
             at = datetime.fromtimestamp(line["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             click.echo(f"{at} {line['level']:<7} {line['text']}")
@@ -103,14 +94,24 @@ def curves(name: str, output: Path | None, store: str) -> None:
     """Draw loss, mIoU and pixel accuracy over the steps as a PNG."""
     from roadbed.errors import NotFoundError
     from roadbed.report.curves import draw_curves
-    from roadbed.runs import Run
-    from roadbed.storage import open_store
 
     with connection(store):
-        run = Run(open_store(store), name)
+        run, status = _existing(store, name)
         lines = run.lines("metrics")
     if not lines:
-        raise NotFoundError(f"{run.uri}: no metrics yet; see `roadbed runs list`")
+        raise NotFoundError(f"{run.uri}: no metrics yet (it is {status.state}); see `roadbed runs show {name}`")
     path = output or Path(f"{name}.png")
     draw_curves(lines, path, title=name)
     click.echo(f"curves: {path}")
+
+
+def _existing(store: str, name: str) -> tuple[Run, RunStatus]:
+    from roadbed.errors import NotFoundError
+    from roadbed.runs import Run
+    from roadbed.storage import open_store
+
+    run = Run(open_store(store), name)
+    status = run.status()
+    if status is None:
+        raise NotFoundError(f"{run.uri}: no such run; see `roadbed runs list`")
+    return run, status

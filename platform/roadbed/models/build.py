@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from roadbed.models.deeplab import DeepLabV3PlusHead, keep_scale
+from roadbed.models.deeplab import DeepLabV3PlusHead
 from roadbed.models.efficientnet_lite import HIGH_CHANNELS, LOW_CHANNELS, EfficientNetLite0
 from roadbed.models.segmentation import Channels, Normalization, SegmentationModel
 from roadbed.models.weight_names import TORCHVISION_SCALE
@@ -38,8 +38,6 @@ def build_model(
     RoadbedError (StoreError, NotFoundError, DamagedError) if the weights cannot be had or do not fit.
     """
     backbone, head = _build_network(spec, num_classes)
-    if spec.batch_norm == "frozen":
-        keep_scale(head)
     start = find_start(spec, registry_uri=registry_uri)
     mean, std = start.scale or (channel_mean or TORCHVISION_SCALE[0], channel_std or TORCHVISION_SCALE[1])
     model = SegmentationModel(backbone, head, Normalization(mean=mean, std=std), spec=spec, num_classes=num_classes)

@@ -1,0 +1,93 @@
+"""`roadbed quickstart` and what comes after it, as a newcomer types it, on the painted town."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.s3, pytest.mark.ray]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Newcomer:
+    """Somebody in an empty folder, with settings of AWS in the environment that must not lead quickstart astray."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "ROADBED_LOCAL_DIR": str(folder / ".roadbed"),
+            "HOME": str(folder),
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self.environment = {name: value for name, value in self.environment.items() if not name.startswith("RAY_")}
+
+    def types(self, *words: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "roadbed", *words],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    return Newcomer(tmp_path_factory.mktemp("newcomer"))
+
+
+def quickstart(newcomer: Newcomer) -> str:
+    small = ("train.epochs=2", "data.crop_px=[96, 128]")
+    settings = [word for setting in small for word in ("--set", setting)]
+    spec = str(ROOT / "jobs" / "camvid-quick.yaml")
+    return newcomer.types("quickstart", "--camvid", "painted", "--spec", spec, *settings)
+
+
+@pytest.fixture(scope="module")
+def first(newcomer: Newcomer) -> str:
+    return quickstart(newcomer)
+
+
+def test_it_goes_the_whole_way_and_says_which_data_it_used(newcomer: Newcomer, first: str) -> None:
+    for said in ("data: a painted town", "train painted-quick: ", "champion        painted:1", "Pedestrian", "Next:"):
+        assert said in first
+    pictures = sorted(path.name for path in (newcomer.folder / "quickstart").iterdir())
+    assert len(pictures) == 7
+    assert "curves.png" in pictures
+    for name in pictures:
+        assert Image.open(newcomer.folder / "quickstart" / name).size[0] > 400
+
+
+def test_the_second_time_it_uses_what_is_there(newcomer: Newcomer, first: str) -> None:
+    second = quickstart(newcomer)
+    assert "train painted-quick: " not in second
+    assert "champion        painted:1" in second
+
+
+def test_its_next_steps_work(newcomer: Newcomer, first: str, tmp_path: Path) -> None:
+    picture = tmp_path / "street.png"
+    Image.effect_noise((160, 120), 60).convert("RGB").save(picture)
+    newcomer.environment.pop("AWS_ENDPOINT_URL")
+    for name in [name for name in newcomer.environment if name.startswith("AWS_")]:
+        newcomer.environment.pop(name)
+    assert "painted:1  (champion)" in newcomer.types("models", "show", "painted@champion")
+    newcomer.types("predict", "painted@champion", str(picture), "-o", "predictions")
+    mask = Image.open(newcomer.folder / "predictions" / "street.mask.png")
+    assert (mask.mode, mask.size) == ("P", (160, 120))
+    assert Image.open(newcomer.folder / "predictions" / "street.overlay.png").size == (160, 120)
+    assert "painted-quick" in newcomer.types("runs", "list")
+    assert "epoch 2: mIoU" in newcomer.types("runs", "show", "painted-quick")
+    assert "precision:" in newcomer.types("runs", "logs", "painted-quick")
+    newcomer.types("runs", "curves", "painted-quick", "-o", "again.png")
+    assert (newcomer.folder / "again.png").exists()
