@@ -23,10 +23,11 @@ from roadbed.storage import open_store
 pytestmark = pytest.mark.s3
 
 COMMAND = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from roadbed.runtime.local import connected
 from roadbed.storage import open_store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell started in the background
 name, marks = sys.argv[1], Path(sys.argv[2])
 with connected(needs_store=True, needs_ray=False, notify=lambda text: print(text, file=sys.stderr, flush=True)):
     store = open_store("s3://roadbed/commands")

@@ -183,6 +183,14 @@ def test_the_driver_declares_a_run_failed(run: Run) -> None:
     assert status.reason == "workers lost"
 
 
+def test_the_driver_marks_a_run_that_was_stopped(run: Run) -> None:
+    run.claim(details={})
+    run.fail("Ctrl-C", state="stopped")
+    assert (status := run.status()) is not None
+    assert (status.state, status.reason) == ("stopped", "Ctrl-C")
+    run.wait_until_free(sleep=lambda _: pytest.fail("nobody trains it"))
+
+
 def test_an_attempt_of_a_deleted_run_ends(run: Run) -> None:
     attempt = run.claim(details={})
     for info in run.store.list():

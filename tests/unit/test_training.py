@@ -57,21 +57,21 @@ def run_killed_at(job: TrainJob, step: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_learns_and_leaves_a_whole_run(root: Path) -> None:
-    job = blocks_job(root, "train.epochs=6", "model.batch_norm=live", "train.micro_batch=4")
+    job = blocks_job(root, "train.epochs=10", "model.batch_norm=live", "train.micro_batch=4")
     assert run_attempt(job, Group()) == Outcome("finished")
     run = run_of(job)
     status = run.status()
     assert status is not None
-    assert (status.state, status.step) == ("finished", 24)
+    assert (status.state, status.step) == ("finished", 40)
     losses = [line["loss"] for line in run.lines("metrics") if "loss" in line]
-    assert len(losses) == 24
+    assert len(losses) == 40
     assert losses[-1] < 0.8 * losses[0]
     evaluations = [line for line in run.lines("metrics") if "miou" in line]
-    assert [line["epoch"] for line in evaluations] == [1, 2, 3, 4, 5, 6]
+    assert [line["epoch"] for line in evaluations] == list(range(1, 11))
     assert evaluations[-1]["miou"] > 0.5
     assert run.lines("log")
     pointer = run.pointer()
-    assert [ref.step for ref in pointer.checkpoints] == [24, 22]
+    assert [ref.step for ref in pointer.checkpoints] == [40, 38]
     assert pointer.best is not None
     assert pointer.best.score == max(line["miou"] for line in evaluations)
 
