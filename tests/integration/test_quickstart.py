@@ -47,6 +47,11 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     return Newcomer(tmp_path_factory.mktemp("newcomer"))
 
 
+def mode_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+    with Image.open(path) as picture:
+        return picture.mode, picture.size
+
+
 def quickstart(newcomer: Newcomer) -> str:
     small = ("train.epochs=2", "data.crop_px=[96, 128]")
     settings = [word for setting in small for word in ("--set", setting)]
@@ -66,7 +71,7 @@ def test_it_goes_the_whole_way_and_says_which_data_it_used(newcomer: Newcomer, f
     assert len(pictures) == 7
     assert "curves.png" in pictures
     for name in pictures:
-        assert Image.open(newcomer.folder / "quickstart" / name).size[0] > 400
+        assert mode_and_size(newcomer.folder / "quickstart" / name)[1][0] > 400
 
 
 def test_the_second_time_it_uses_what_is_there(newcomer: Newcomer, first: str) -> None:
@@ -83,9 +88,8 @@ def test_its_next_steps_work(newcomer: Newcomer, first: str, tmp_path: Path) -> 
         newcomer.environment.pop(name)
     assert "painted:1  (champion)" in newcomer.types("models", "show", "painted@champion")
     newcomer.types("predict", "painted@champion", str(picture), "-o", "predictions")
-    mask = Image.open(newcomer.folder / "predictions" / "street.mask.png")
-    assert (mask.mode, mask.size) == ("P", (160, 120))
-    assert Image.open(newcomer.folder / "predictions" / "street.overlay.png").size == (160, 120)
+    assert mode_and_size(newcomer.folder / "predictions" / "street.mask.png") == ("P", (160, 120))
+    assert mode_and_size(newcomer.folder / "predictions" / "street.overlay.png") == ("RGB", (160, 120))
     assert "painted-quick" in newcomer.types("runs", "list")
     assert "epoch 2: mIoU" in newcomer.types("runs", "show", "painted-quick")
     assert "precision:" in newcomer.types("runs", "logs", "painted-quick")
