@@ -21,6 +21,7 @@ from roadbed.runs import Run
 from roadbed.runtime.train import complete, train
 from roadbed.spec import TrainJob, dump_job
 from roadbed.storage import open_store
+from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import read_checkpoint
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
@@ -92,6 +93,17 @@ def test_the_score_of_two_workers_is_that_of_one_process_to_the_last_count(
         )
     assert counts_KK.sum() == split.class_pixels.sum()
     assert checkpoint.state["scores"]["pixel_accuracy"] == np.diag(counts_KK).sum() / counts_KK.sum()
+
+
+def test_two_workers_descend_as_one_process_does(unbroken: TrainJob) -> None:
+    """Uneven shares, ignored pixels and class weights included; to float rounding, with frozen batch norm."""
+    single = job("single", "train.epochs=1", "workers.num_workers=1")
+    assert run_attempt(single, Group()) == Outcome("finished")
+    ours, theirs = (
+        [line["loss"] for line in run_of(made).lines("metrics") if "loss" in line] for made in (unbroken, single)
+    )
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert ours[: STEPS_PER_EPOCH // 2] == pytest.approx(theirs[: STEPS_PER_EPOCH // 2], rel=1e-2)
 
 
 def test_killed_in_mid_epoch_and_resumed_by_one_worker_it_draws_the_very_same_samples(

@@ -11,9 +11,10 @@ import torch
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.prepare import PrepareOptions, prepare
-from roadbed.errors import StoreError
+from roadbed.errors import StoreError, UsageError
 from roadbed.runs import Attempt, Run
-from roadbed.spec import TrainJob
+from roadbed.runtime.train import begin_run
+from roadbed.spec import TrainJob, parse_job
 from roadbed.storage import open_store
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
@@ -232,3 +233,15 @@ def test_an_outcome_is_plain_data() -> None:
         "error": "DataError",
         "reason": "why",
     }
+
+
+def test_a_run_without_a_checkpoint_takes_a_corrected_spec_and_one_with_it_does_not(root: Path) -> None:
+    wrong = blocks_job(root, "model.weights=nowhere.pth")
+    begin_run(wrong, run_of(wrong))
+    assert run_attempt(wrong, Group()).state == "failed"
+    corrected = blocks_job(root)
+    begin_run(corrected, run_of(corrected))
+    assert parse_job(run_of(corrected).begin("unread"), origin="there") == corrected
+    assert run_attempt(corrected, Group()) == Outcome("finished")
+    with pytest.raises(UsageError, match=r"model\.weights"):
+        begin_run(wrong, run_of(wrong))

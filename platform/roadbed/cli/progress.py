@@ -57,7 +57,7 @@ class WorkProgress:
         text = f"{self._title}: {done}/{total} {note}".rstrip()
         is_due = time.monotonic() - self._last_line_at >= LINE_EVERY_S or done == total
         if is_due and text != self._last_text:
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
             self._last_line_at, self._last_text = time.monotonic(), text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -170,7 +171,7 @@ def _say(
         ("pixel accuracy", f"{100 * scores['pixel_accuracy']:.1f} %"),
         ("training speed", f"{sorted(speeds)[len(speeds) // 2]:.1f} images/s (median step)"),
         ("time", f"{elapsed_s / 60:.1f} minutes"),
-        ("pictures", f"{output}/ (curves.png, and frames beside truth and prediction)"),
+        ("pictures", f"{output}/ (curves, frames beside truth and prediction)"),
     ):
         facts.add_row(fact, value)
     console.print()
@@ -178,7 +179,10 @@ def _say(
     console.print()
     console.print(facts)
     console.print()
-    console.print(f"Next:\n  roadbed models show {version.name}@champion")
+    console.print("Next:")
+    if shutil.which("roadbed") is None:
+        console.print(f"  source {Path(sys.executable).parent / 'activate'}")
+    console.print(f"  roadbed models show {version.name}@champion")
     console.print(f"  roadbed predict {version.name}@champion PICTURE.jpg -o predictions")
     console.print("  roadbed train jobs/camvid-quick.yaml --set name=longer --set train.epochs=30")
-    console.print("  roadbed local up     keeps the store and Ray running, and tells how to reach them")
+    console.print("  roadbed local up    # keeps the store and Ray running, and tells how to reach them")

@@ -53,6 +53,10 @@ class Run:
             return self.store.get(SPEC_KEY).decode()
         return spec_text
 
+    def replace_spec(self, spec_text: str) -> None:
+        """Write another spec.yaml: for a run that has no checkpoint yet."""
+        self.store.put(SPEC_KEY, spec_text.encode())
+
     def status(self) -> RunStatus | None:
         """Where the run stands, None before its first attempt. A heartbeat that stopped reads as "lost"."""
         status, _ = read_status(self.store)

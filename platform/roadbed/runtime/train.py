@@ -70,6 +70,7 @@ def complete(
         if status is not None:
             latest = run.pointer().latest
             notify(f"run {job.name} goes on from step {latest.step if latest else 0} (it was {status.state})")
+        notify(f"starting {job.workers.num_workers} workers on Ray (some 20 s)")
         train(job, run, follow=follow)
         status = run.status()
     assert status is not None
@@ -82,11 +83,15 @@ def complete(
 def begin_run(job: TrainJob, run: Run) -> None:
     """Write the run's spec, or check that the run that is there is of the same spec but for `MAY_CHANGE`.
 
-    Raises UsageError that names the differing keys.
+    A run that ended before its first checkpoint takes the new spec: nothing of the old one is lost. Raises UsageError
+    that names the differing keys.
     """
     there = parse_job(run.begin(dump_job(job)), origin=f"{run.uri}/spec.yaml")
     keys = differing_keys(there, job, ignore=MAY_CHANGE)
-    if keys:
+    status = run.status()
+    if keys and run.pointer().latest is None and (status is None or status.state != "running"):
+        run.replace_spec(dump_job(job))
+    elif keys:
         raise UsageError(
             f"run {job.name} was begun with another {', '.join(keys)} ({run.uri}/spec.yaml); "
             f"to go on with it use that spec, to train this one give it another name"
