@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from roadbed import errors
@@ -70,7 +71,7 @@ def complete(
         if status is not None:
             latest = run.pointer().latest
             notify(f"run {job.name} goes on from step {latest.step if latest else 0} (it was {status.state})")
-        notify(f"starting {job.workers.num_workers} workers on Ray (some 20 s)")
+        notify(f"starting Ray Train with workers.num_workers={job.workers.num_workers} (some 20 s)")
         train(job, run, follow=follow)
         status = run.status()
     assert status is not None
@@ -271,5 +272,6 @@ def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
 
 
 def _last_line(error: BaseException) -> str:
+    """What an error of Ray says last, without its page of advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return shorten(lines[-1], 200, placeholder=" ...") if lines else type(error).__name__

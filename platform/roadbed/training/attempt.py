@@ -50,6 +50,7 @@ def run_attempt(
         try:
             attempt, start = _begin(job, group)
             keep_in(attempt)
+            log.info("attempt begins: workers=%d step=%d", group.num_workers, start.step if start else 0)
             training = _prepare(job, group, attempt, start, sink=sink, num_threads=num_threads, on_epoch=on_epoch)
             training.run()
             outcome = Outcome("finished")
@@ -84,7 +85,6 @@ def _begin(job: TrainJob, group: Group) -> tuple[Attempt | None, Checkpoint | No
             failure = error
     group.raise_together(failure)
     start = group.from_first(start)
-    log.info("attempt begins: workers=%d step=%d", group.num_workers, start.state["step"] if start else 0)
     return attempt, start
 
 
