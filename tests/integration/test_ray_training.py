@@ -15,7 +15,7 @@ import torch
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Loader
-from roadbed.errors import UsageError
+from roadbed.errors import DamagedError, UsageError
 from roadbed.models import build_model
 from roadbed.runs import Run
 from roadbed.runtime.train import complete, train
@@ -155,6 +155,21 @@ def start_and_kill(made: TrainJob, folder: Path, *, at_step: int) -> int:
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
+
+
+def test_a_damaged_frame_that_one_worker_meets_ends_both_with_its_name(s3_server: object, ray_head: object) -> None:
+    """The last evaluation batch is the second worker's alone."""
+    uri = f"{ROOT_URI}/damaged"
+    blocks_dataset(uri, train=4, val=VAL)
+    store = open_store(uri)
+    shard = Dataset.open(uri).split("val").shards[-1].key
+    store.put(shard, store.get(shard)[:-1] + b"?")
+    damaged = job("damaged", f"data.uri={uri}")
+    with pytest.raises(DamagedError, match=rf"{shard}: .*on worker 1 of 2"):
+        complete(damaged)
+    status = run_of(damaged).status()
+    assert status is not None
+    assert (status.state, len(run_of(damaged).attempts())) == ("failed", 1)
 
 
 def test_a_started_run_of_another_spec_is_refused_with_the_keys(unbroken: TrainJob) -> None:

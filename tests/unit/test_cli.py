@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from roadbed.cli import VERBS, main, roadbed
-from roadbed.errors import NotFoundError
 from roadbed.registry import Registry
 from roadbed.storage import open_store
 from support import blocks_dataset
@@ -83,8 +82,18 @@ def test_what_is_not_there_is_status_1(run: Run, tmp_path: Path, words: list[str
 
 
 def test_debug_shows_the_traceback(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
-        run("runs", "show", "quick", "--store", f"file://{tmp_path}", "--debug")
+    status, _, err = run("runs", "show", "quick", "--store", f"file://{tmp_path}", "--debug")
+    assert status == 1
+    assert "Traceback" in err
+
+
+def test_an_output_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    blocks_dataset(f"file://{tmp_path}/blocks")
+    status, _, err = run("data", "show", f"file://{tmp_path}/blocks", "--sheet", str(taken / "sheet.png"))
+    assert status == 1
+    assert f"error: {taken}" in err
 
 
 def test_an_empty_store_says_what_to_do(run: Run, tmp_path: Path) -> None:

@@ -194,6 +194,44 @@ def test_a_replaced_attempt_ends_and_writes_nothing_more(root: Path, monkeypatch
     assert (status.attempt, status.state) == (newer[0].number, "running")
 
 
+def test_a_group_that_is_started_again_after_the_run_was_taken_ends(root: Path) -> None:
+    job = blocks_job(root)
+    run = run_of(job)
+    run.claim(details={"start_id": "ours", "num_workers": 1})
+    newer = run.claim(details={"start_id": "theirs", "num_workers": 1})
+    assert run_attempt(job, Group(), start_id="ours").state == "fenced"
+    assert [number for number, _ in run.attempts()] == [1, 2]
+    newer.beat(1, {})
+
+
+def test_replaced_between_its_last_checkpoint_and_its_end_it_is_fenced(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = blocks_job(root)
+    finish = Attempt.finish
+
+    def replaced_then_finish(self: Attempt, *arguments: Any, **settings: Any) -> None:
+        run_of(job).claim(details={"start_id": "theirs"})
+        finish(self, *arguments, **settings)
+
+    monkeypatch.setattr(Attempt, "finish", replaced_then_finish)
+    assert run_attempt(job, Group()).state == "fenced"
+
+
+def test_a_run_that_was_killed_after_its_last_checkpoint_still_tells_its_scores(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = blocks_job(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(Attempt, "finish", lambda *_, **__: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run_attempt(job, Group())
+    assert run_attempt(job, Group()) == Outcome("finished")
+    status = run_of(job).status()
+    assert status is not None
+    assert status.progress["miou"] == pytest.approx(run_of(job).pointer().checkpoints[0].score)
+
+
 def test_a_store_that_fails_for_a_while_does_not_end_the_training(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = blocks_job(root)
     upload = Attempt.upload

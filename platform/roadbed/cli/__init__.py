@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -83,13 +84,17 @@ def main(arguments: list[str] | None = None) -> None:
         _leave("stopped", 130)
     except RoadbedError as error:
         if is_debugging:
-            raise
+            traceback.print_exc()
         _leave(str(error), error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        if is_debugging:
+            traceback.print_exc()
+        _leave(f"{error.filename or 'the system'}: {error.strerror or error}; choose another place or mend it", 1)
     except Exception as error:
         if is_debugging:
-            raise
+            traceback.print_exc()
         _leave(f"a defect of roadbed: {type(error).__name__}: {error}\nrun it again with --debug for the traceback", 1)
 
 

@@ -51,7 +51,9 @@ def show(reference: str, store: str) -> None:
         registry = Registry(open_store(store))
         version = registry.resolve(reference)
         card = version.card()
-        aliases = [alias for alias, number in registry.aliases(version.name).items() if number == version.number]
+        is_here = version.uri.startswith(f"{registry.root.uri}/models/")
+        named = registry.aliases(version.name) if is_here else {}
+        aliases = [alias for alias, number in named.items() if number == version.number]
     console = Console(highlight=False)
     scores, model = card["scores"], card["model"]
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -85,12 +87,15 @@ def show(reference: str, store: str) -> None:
 @store_option
 def promote(reference: str, alias: str, force: bool, reason: str, store: str, **limits: float) -> None:
     """Let an alias name the version REFERENCE (NAME:NUMBER), if it passes the gates."""
+    from roadbed.errors import UsageError
     from roadbed.registry import Gates, Registry
     from roadbed.storage import open_store
 
     with connection(store, reference):
         registry = Registry(open_store(store))
         version = registry.resolve(reference)
+        if not version.uri.startswith(f"{registry.root.uri}/models/"):
+            raise UsageError(f"{version.uri} does not lie under {store}; name its root with --store")
         registry.promote(
             version.name, version.number, alias=alias, gates=Gates(**limits), force=force, by=_user(), reason=reason
         )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from roadbed.cli.store import tell
-from roadbed.errors import DataError
+from roadbed.errors import DataError, RoadbedError
 
 if TYPE_CHECKING:
     from roadbed.data.dataset import Dataset
     from roadbed.data.sources import Source
-    from roadbed.registry import Version
+    from roadbed.registry import Registry, Version
     from roadbed.runtime.train import Trained
     from roadbed.spec import TrainJob
 
@@ -47,7 +47,7 @@ def quickstart(camvid: str, spec: Path, output: Path, overrides: tuple[str, ...]
     """
     from roadbed.cli.progress import TrainingProgress, WorkProgress
     from roadbed.data.prepare import prepare
-    from roadbed.registry import Gates, Registry
+    from roadbed.registry import Registry
     from roadbed.runtime.local import connected
     from roadbed.runtime.train import complete
     from roadbed.spec import load_job
@@ -71,9 +71,20 @@ def quickstart(camvid: str, spec: Path, output: Path, overrides: tuple[str, ...]
         assert trained.version is not None
         version = trained.version
         registry = Registry(open_store(job.output.store))
-        registry.promote(version.name, version.number, gates=Gates(), by="quickstart", reason="the quickstart's best")
+        if trained.is_new or "champion" not in registry.aliases(version.name):
+            _promote(registry, version)
         _draw(job, dataset, trained, version, output)
         _say(choice, dataset, trained, version, output, elapsed_s=time.monotonic() - began)
+
+
+def _promote(registry: Registry, version: Version) -> None:
+    """Make the version champion; if the present one is better it stays, and that is told."""
+    from roadbed.registry import Gates
+
+    try:
+        registry.promote(version.name, version.number, gates=Gates(), by="quickstart", reason="the quickstart's best")
+    except RoadbedError as error:
+        tell(str(error))
 
 
 def _choose(camvid: str) -> Choice:
@@ -85,15 +96,11 @@ def _choose(camvid: str) -> Choice:
         return _camvid(Path(camvid), f"real CamVid in {camvid}")
     folder = _download_folder()
     if (folder / "train").exists():
-        return _downloaded()
+        return _downloaded_or_painted()
     if sys.stdin.isatty() and click.confirm(
         f"No CAMVID=DIR given. Download the public CamVid (936 files, 120 MB) to {folder}?", default=True, err=True
     ):
-        try:
-            return _downloaded()
-        except DataError as error:
-            tell(str(error))
-            return _painted("a PAINTED town and not CamVid, as CamVid could not be fetched")
+        return _downloaded_or_painted()
     return _painted("a PAINTED town and not CamVid, as no CAMVID=DIR was given (CAMVID=download fetches it)")
 
 
@@ -111,6 +118,14 @@ def _downloaded() -> Choice:
     with WorkProgress("download CamVid") as progress:
         download_camvid(folder, progress=progress.update)
     return _camvid(folder, f"the public CamVid, downloaded to {folder}")
+
+
+def _downloaded_or_painted() -> Choice:
+    try:
+        return _downloaded()
+    except DataError as error:
+        tell(str(error))
+        return _painted("a PAINTED town and not CamVid, as CamVid could not be fetched")
 
 
 def _painted(said: str) -> Choice:

@@ -1,8 +1,8 @@
 """The order in which samples are seen: lanes.
 
-An epoch's order is a pure function of (dataset digest, seed, epoch, global batch). Shards are permuted, samples are
-shuffled within windows of a few shards, and the sequence so made is cut into as many lanes as a global batch has
-samples. Global batch i takes item i of every lane.
+An epoch's order is a pure function of (dataset digest, seed, epoch, global batch, shards per window). Shards are
+permuted, samples are shuffled within windows of a few shards, and the sequence so made is cut into as many lanes as a
+global batch has samples. Global batch i takes item i of every lane.
 
 The remainder: with N samples and G lanes, the first N mod G lanes hold one sample more than the others, so that the
 last global batch is the short one and every sample comes exactly once.

@@ -91,9 +91,9 @@ def weight_gradient(
     kernel, dilation = weight_C1kk.shape[-1], geometry.dilation
     if dilation > MAX_DEALT_DILATION:
         return _weight_gradient_by_tap(gradient_BChw, seen_BCHW, weight_C1kk, dilation)
-    padded, gradient = seen_BCHW, gradient_BChw
-    if geometry.stride == 1:
-        padded = functional.pad(seen_BCHW, (dilation * (kernel - 1) // 2,) * 4)
+    margin = dilation * (kernel - 1) // 2 if geometry.stride == 1 else 0
+    spare = 0 if kernel == 3 else dilation  # a kernel of 5x5 is computed as one of 6x6
+    padded, gradient = functional.pad(seen_BCHW, (margin, margin + spare) * 2), gradient_BChw
     if dilation > 1:
         padded, gradient = deal_out(padded, dilation), deal_out(gradient, dilation)
     if kernel == 3:
@@ -104,8 +104,11 @@ def weight_gradient(
 def deal_out(images_BCHW: torch.Tensor, step: int) -> torch.Tensor:
     """(step * step * B, C, ceil(H / step), ceil(W / step)): every step-th pixel of every step-th row; zeros at ends."""
     batch, channels, height, width = images_BCHW.shape
-    images = functional.pad(images_BCHW, (0, -width % step, 0, -height % step)).permute(0, 2, 3, 1)
-    rows, columns = images.shape[1] // step, images.shape[2] // step
+    rows, columns = -(-height // step), -(-width // step)
+    images = images_BCHW
+    if (height, width) != (rows * step, columns * step):
+        images = functional.pad(images, (0, columns * step - width, 0, rows * step - height))
+    images = images.permute(0, 2, 3, 1)
     images = images.reshape(batch, rows, step, columns, step, channels).permute(2, 4, 0, 1, 3, 5)
     return images.reshape(step * step * batch, rows, columns, channels).permute(0, 3, 1, 2)
 
@@ -113,9 +116,8 @@ def deal_out(images_BCHW: torch.Tensor, step: int) -> torch.Tensor:
 def _weight_gradient_by_blocks(
     gradient: torch.Tensor, padded: torch.Tensor, weight: torch.Tensor, stride: int
 ) -> torch.Tensor:
-    """Of a kernel of up to 6x6: its four 3x3 blocks, each over its own part of the padded input."""
+    """Of a kernel of up to 6x6: its four 3x3 blocks, each over its own part of the input, padded as for 6x6."""
     kernel = weight.shape[-1]
-    padded = functional.pad(padded, (0, 6 - kernel, 0, 6 - kernel))
     height, width = ((size - 1) * stride + 3 for size in gradient.shape[-2:])
     block_C133 = weight.new_empty(weight.shape[0], 1, 3, 3)
     rows = []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from roadbed.errors import ConflictError, DamagedError, FencedError, RoadbedError, UsageError
+from roadbed.errors import ConflictError, DamagedError, FencedError, NotFoundError, RoadbedError, UsageError
 from roadbed.runs.attempt import Attempt
 from roadbed.runs.lineage import counts, surviving_steps
 from roadbed.runs.state import (
@@ -52,6 +52,13 @@ class Run:
         except ConflictError:
             return self.store.get(SPEC_KEY).decode()
         return spec_text
+
+    def spec(self) -> str | None:
+        """The text of spec.yaml, None before the run was begun."""
+        try:
+            return self.store.get(SPEC_KEY).decode()
+        except NotFoundError:
+            return None
 
     def replace_spec(self, spec_text: str) -> None:
         """Write another spec.yaml: for a run that has no checkpoint yet."""

@@ -19,12 +19,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 
 from roadbed import errors
 from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
-from roadbed.registry import Registry, Version
+from roadbed.registry import Registry, Version, looks_like_reference
 from roadbed.runs import Run, RunStatus
 from roadbed.spec import TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
@@ -60,8 +60,10 @@ def complete(
     root = open_store(job.output.store)
     dataset = Dataset.open(job.data.uri)
     for split in (job.data.train_split, job.data.eval_split):
-        dataset.split(split)
+        if not dataset.split(split).class_pixels.sum():
+            raise UsageError(f"{dataset.uri}: split {split} has no labelled pixel; prepare it with samples and masks")
     run = Run(root, job.name)
+    job = _with_fixed_weights(job, run, Registry(root))
     begin_run(job, run)
     status = run.status()
     is_new = status is None or status.state != "finished"
@@ -79,6 +81,26 @@ def complete(
     if job.output.register_as:
         version, _ = publish_best(job, run, dataset, Registry(root), name=job.output.register_as)
     return Trained(run, status, version, is_new)
+
+
+def _with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
+    """The job with the version that an alias names now, or named when the run began, and with the path of a file whole.
+
+    Workers and later starts must all mean the same weights, wherever they run and whenever the alias moves.
+    """
+    text = job.model.weights
+    if looks_like_reference(text) and "@" in text:
+        name = text.partition("@")[0]
+        there = run.spec()
+        began_with = parse_job(there, origin=f"{run.uri}/spec.yaml").model.weights if there else ""
+        if began_with.startswith(f"{name}:") and run.pointer().latest is not None:
+            text = began_with
+        else:
+            version = registry.resolve(text)
+            text = f"{version.name}:{version.number}"
+    elif Path(text).is_file():
+        text = str(Path(text).absolute())
+    return job.model_copy(update={"model": job.model.model_copy(update={"weights": text})})
 
 
 def begin_run(job: TrainJob, run: Run) -> None:
@@ -105,6 +127,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
     Raises RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
     """
     workers = job.workers
+    start_id = secrets.token_hex(8)
     with _ray_for(job), tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch, _following(run, follow):
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -113,7 +136,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
 
         trainer = TorchTrainer(
             train_worker,
-            train_loop_config={"spec": dump_job(job)},
+            train_loop_config={"spec": dump_job(job), "start_id": start_id},
             torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers.num_workers,
@@ -128,21 +151,29 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
             ),
         )
         try:
-            outcome = trainer.fit().return_value
+            with _own_signals():
+                outcome = trainer.fit().return_value
         except (KeyboardInterrupt, SystemExit):
-            run.fail("stopped by its user", state="stopped")
+            _end(run, start_id, "stopped by its user", state="stopped")
             raise StoppedError(
                 f"run {job.name} was stopped; start it again to go on from its last checkpoint"
             ) from None
         except (TrainingFailedError, ray.exceptions.RayError) as error:
             reason = f"the workers were lost or broke: {_last_line(error)}"
-            run.fail(reason)
+            _end(run, start_id, reason, state="failed")
             raise TrainingError(
                 f"run {job.name}: {reason}. Its log: `roadbed runs logs {job.name}`; start it again to go on from "
                 f"its last checkpoint"
             ) from error
     if outcome["state"] != "finished":
         raise getattr(errors, outcome["error"])(outcome["reason"])
+
+
+def _end(run: Run, start_id: str, reason: str, *, state: Literal["failed", "stopped"]) -> None:
+    """End the newest attempt in the store, if it is of this start and says that it runs."""
+    attempts = run.attempts()
+    if attempts and attempts[-1][1].get("start_id") == start_id:
+        run.fail(reason, attempt=attempts[-1][0], state=state)
 
 
 def train_worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +196,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     outcome = run_attempt(
         job,
         group,
+        start_id=config["start_id"],
         sink=RayMetrics(job.name) if group.is_first else None,
         num_threads=job.workers.cpus_per_worker,
         on_epoch=ray.train.report,
@@ -173,7 +205,9 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def worker_environment() -> dict[str, str]:
-    """What workers need of the driver's environment: how to reach the store. On a cluster the pods have their own."""
+    """What workers on this machine need of the driver's environment: how to reach the store. Pods have their own."""
+    if not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1"):
+        return {}
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
@@ -194,8 +228,14 @@ def _ray_for(job: TrainJob) -> Iterator[None]:
             }
         import ray  # reads the token's place when it is imported
 
-        with _own_signals():
-            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            with _own_signals():
+                ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise RoadbedError(
+                f"Ray at {settings['address']} cannot be reached: {_last_line(error)}; check RAY_ADDRESS and its "
+                f"token, or unset it to train on this machine"
+            ) from error
         stack.callback(ray.shutdown)
         _check_resources(job, ray.cluster_resources())
         yield
@@ -203,15 +243,16 @@ def _ray_for(job: TrainJob) -> Iterator[None]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what SIGTERM does: Ray would print a stack of C++ and leave at once, without a word to the run."""
+    """Keep what SIGTERM and Ctrl-C do after Ray: it sets handlers of its own, and leaves them when it is done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

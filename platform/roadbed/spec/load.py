@@ -45,7 +45,7 @@ def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Tra
 
 def job_class(kind: Any, *, origin: str) -> type[TrainJob]:
     """The spec class of a kind. Raises UsageError that lists the kinds there are."""
-    if kind in KINDS:
+    if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind]
     near = difflib.get_close_matches(str(kind), KINDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"this version runs: {', '.join(KINDS)}"
@@ -81,7 +81,11 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
     section = values
     *parents, leaf = key.split(".")
     for parent in parents:
-        section = section.setdefault(parent, {})
+        if section.get(parent) is None:
+            section[parent] = {}
+        section = section[parent]
+        if not isinstance(section, dict):
+            raise UsageError(f"--set {override}: the spec's {parent} is no section of keys and values")
     try:
         section[leaf] = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -11,7 +11,11 @@ class OutputSpec(Section):
     """The root of durable state in the object store."""
 
     store: StoreUri = Field("s3://roadbed", description="root prefix: runs lie under runs/, models under models/")
-    register_as: str | None = Field(None, description="registry name under which the best checkpoint becomes a version")
+    register_as: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="registry name under which the best checkpoint becomes a version",
+    )
     checkpoint_steps: int = Field(
         200, ge=1, description="a checkpoint after every so many steps, and after every epoch"
     )

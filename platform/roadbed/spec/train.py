@@ -30,7 +30,9 @@ class TrainSpec(Section):
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept; 0: none"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto measures both at the start")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on GPUs, the faster one where a CPU has bf16 instructions"
+    )
     eval_every: int = Field(1, ge=1, description="evaluate after every so many epochs, and after the last")
     eval_batch: int = Field(4, ge=1, description="frames per evaluation batch (whole batches go to workers)")
     seed: int = Field(0, ge=0, description="seeds order, augmentation, initial head and dropout")

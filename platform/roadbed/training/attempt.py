@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from roadbed.data.dataset import Dataset
 from roadbed.errors import FencedError, RoadbedError
-from roadbed.runs import Attempt, Run
+from roadbed.runs import Attempt, Heartbeat, Run
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
 from roadbed.telemetry import MetricSink
@@ -39,19 +39,26 @@ def run_attempt(
     job: TrainJob,
     group: Group,
     *,
+    start_id: str = "",
     sink: MetricSink | None = None,
     num_threads: int = 1,
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Outcome:
-    """Train `job` from where its run stands. The same outcome on every worker of the group."""
+    """Train `job` from where its run stands. The same outcome on every worker of the group.
+
+    `start_id` is the same for all attempts that one start of the run makes, and another for every start.
+    """
     attempt: Attempt | None = None
     training: Training | None = None
-    with _kept_log() as keep_in:
+    with ExitStack() as stack:
+        keep_in = stack.enter_context(_kept_log())
         try:
-            attempt, start = _begin(job, group)
+            attempt, start = _begin(job, group, start_id)
             keep_in(attempt)
             log.info("attempt begins: workers=%d step=%d", group.num_workers, start.step if start else 0)
-            training = _prepare(job, group, attempt, start, sink=sink, num_threads=num_threads, on_epoch=on_epoch)
+            is_fenced = stack.enter_context(_beating(attempt, lambda: training))
+            settings = {"sink": sink, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
+            training = _prepare(job, group, attempt, start, **settings)
             training.run()
             outcome = Outcome("finished")
         except FencedError as error:
@@ -63,23 +70,43 @@ def run_attempt(
             _flush(attempt)
             raise
         log.info("%s: reason=%s", outcome.state, outcome.reason)
+        return _finish(attempt, training, group, outcome)
+
+
+def _finish(attempt: Attempt | None, training: Training | None, group: Group, outcome: Outcome) -> Outcome:
+    """Write the last status. What comes of it, the same on every worker."""
+    failure = None
+    try:
         if attempt is not None and outcome.state != "fenced":
-            progress = training.journal.progress if training else {}
-            step = training.position.step if training else 0
+            step, progress = _where(training)
             attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)
-        return outcome
+    except RoadbedError as error:
+        failure = error
+    try:
+        group.raise_together(failure)
+    except FencedError as error:
+        return Outcome("fenced", type(error).__name__, str(error))
+    except RoadbedError as error:
+        return Outcome("failed", type(error).__name__, str(error))
+    return outcome
 
 
-def _begin(job: TrainJob, group: Group) -> tuple[Attempt | None, Checkpoint | None]:
-    """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given the latter."""
+def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, Checkpoint | None]:
+    """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given the latter.
+
+    A group that Ray restarts ends here if the run was taken by another start meanwhile.
+    """
     attempt, start, failure = None, None, None
     if group.is_first:
         try:
             run = Run(open_store(job.output.store), job.name)
+            starts = [claim.get("start_id") for _, claim in run.attempts()]
+            if start_id in starts and starts[-1] != start_id:
+                raise FencedError(f"run {job.name} was taken by a newer start; this one ends")
             found = newest_whole_checkpoint(run)
             lineage = {"resumed_attempt": found[0].attempt, "resumed_step": found[0].step} if found else {}
             where = {"num_workers": group.num_workers, "device": str(group.device), "host": socket.gethostname()}
-            attempt = run.claim(details=lineage | where)
+            attempt = run.claim(details=lineage | where | {"start_id": start_id})
             start = found[1] if found else None
         except RoadbedError as error:
             failure = error
@@ -101,6 +128,21 @@ def _prepare(
     group.raise_together(failure)
     assert training is not None
     return training
+
+
+@contextmanager
+def _beating(attempt: Attempt | None, training: Callable[[], Training | None]) -> Iterator[Callable[[], bool]]:
+    """Heartbeats of the first worker; yields what tells whether a newer attempt has taken the run."""
+    if attempt is None:
+        yield lambda: False
+        return
+    with Heartbeat(attempt, lambda: _where(training())) as heartbeat:
+        yield heartbeat.fenced.is_set
+
+
+def _where(training: Training | None) -> tuple[int, dict[str, Any]]:
+    """The step and the progress to tell."""
+    return (training.position.step, dict(training.journal.progress)) if training else (0, {})
 
 
 def _flush(attempt: Attempt | None) -> None:

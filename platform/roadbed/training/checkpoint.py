@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 
 from roadbed.errors import DamagedError, NotFoundError, RoadbedError, StoreError
 from roadbed.models import SegmentationModel
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
+from roadbed.storage import get_json
 
 MANIFEST = "manifest.json"
 WEIGHTS = "ema.safetensors"
@@ -74,16 +76,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, model: SegmentationModel, t
 def read_checkpoint(run: Run, ref: CheckpointRef) -> Checkpoint:
     """A whole checkpoint, every byte checked. Raises NotFoundError or DamagedError where it is not whole."""
     folder = run.store.child(ref.key)
-    manifest = json.loads(folder.get(MANIFEST))
-    files: dict[str, Tensors] = {}
-    state: dict[str, Any] = {}
-    for name, entry in manifest["files"].items():
-        data = folder.get(name, sha256=entry["sha256"])
-        if name == "state.json":
-            state = json.loads(data)
-        else:
-            files[name] = safetensors.torch.load(data)
-    return Checkpoint(files, state)
+    try:
+        entries = get_json(folder, MANIFEST)["files"]
+        contents = {name: folder.get(name, sha256=entry["sha256"]) for name, entry in entries.items()}
+        state = json.loads(contents.pop("state.json"))
+        return Checkpoint({name: safetensors.torch.load(data) for name, data in contents.items()}, state)
+    except (KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise DamagedError(f"{folder.uri}: is not a checkpoint of this version ({error})") from None
 
 
 def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None:
@@ -91,12 +90,14 @@ def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None
 
     One that is torn or damaged is passed over and logged; if there are some and none is whole, DamagedError.
     """
-    refs = run.pointer().checkpoints
-    for ref in refs:
-        try:
-            return ref, read_checkpoint(run, ref)
-        except (NotFoundError, DamagedError) as error:
-            log.warning("checkpoint passed over: step=%d reason=%s", ref.step, error)
+    refs: tuple[CheckpointRef, ...] = ()
+    for _ in range(2):  # An attempt that still lives may replace the checkpoints while they are read.
+        before, refs = refs, run.pointer().checkpoints
+        for ref in refs if refs != before else ():
+            try:
+                return ref, read_checkpoint(run, ref)
+            except (NotFoundError, DamagedError) as error:
+                log.warning("checkpoint passed over: step=%d reason=%s", ref.step, error)
     if refs:
         raise DamagedError(f"{run.uri}: none of its {len(refs)} checkpoints is whole; start anew under another name")
     return None

@@ -9,6 +9,7 @@ import torch
 
 from roadbed.data.labels import LabelSpace
 from roadbed.data.loader import Loader
+from roadbed.errors import RoadbedError
 from roadbed.models import SegmentationModel
 from roadbed.scores import CountArray, confusion_counts
 from roadbed.training.group import Group
@@ -28,6 +29,7 @@ def evaluate(
 ) -> CountArray:
     """`counts_KK[truth, predicted]` over all frames of the loader's split, summed over the workers.
 
+    Raises, on every worker, the DamagedError, DataError or StoreError of the one that could not read its frames.
     `progress` is told the number of frames that this worker has done. The model is left as it was found but for its
     training mode, which is restored.
     """
@@ -35,7 +37,16 @@ def evaluate(
     model.eval()
     counts_KK = np.zeros((labels.num_classes, labels.num_classes), np.int64)
     done = 0
-    for batch in loader.evaluation_batches(batch_size):
+    failure = None
+    batches = loader.evaluation_batches(batch_size)
+    while True:
+        try:
+            batch = next(batches, None)
+        except RoadbedError as error:
+            failure = error
+            break
+        if batch is None:
+            break
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(group.device).permute(0, 3, 1, 2)
         with autocast(group.device, precision):
             logits_BKHW = model(images_B3HW)
@@ -46,4 +57,5 @@ def evaluate(
         done += len(batch.samples)
         progress(done)
     model.train(was_training)
+    group.raise_together(failure)
     return group.sum_counts(counts_KK)

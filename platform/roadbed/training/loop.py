@@ -22,7 +22,7 @@ from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.errors import FencedError, RoadbedError, TrainingError
 from roadbed.models import SegmentationModel, build_model
-from roadbed.runs import Attempt, Heartbeat
+from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.spec import TrainJob
 from roadbed.telemetry import MetricSink, NoMetrics
@@ -68,9 +68,9 @@ class UnsettledStep:
 class Training:
     """One worker's part in one attempt of a run.
 
-    `attempt` is given to the first worker alone; `start` is the checkpoint to go on from, the same on every worker.
-    Making one does not wait for other workers; `run` does. `on_epoch` is told the metrics of every epoch, on every
-    worker.
+    `attempt` is given to the first worker alone, and `is_fenced` tells it that a newer one has taken the run;
+    `start` is the checkpoint to go on from, the same on every worker. Making a Training does not wait for other
+    workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker.
 
     Raises RoadbedError where spec, dataset, weights and checkpoint do not fit each other.
     """
@@ -86,12 +86,13 @@ class Training:
         sink: MetricSink | None = None,
         num_threads: int = 1,
         on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+        is_fenced: Callable[[], bool] = lambda: False,
     ) -> None:
         self.job, self.dataset, self.group, self.attempt = job, dataset, group, attempt
         self.position = Position()
         self.scores: dict[str, Any] = {}
         self.precision: Precision | None = None
-        self.model = self._build_model()
+        self.model = self._build_model(start)
         self.averaged = AveragedModel(self.model, decay=job.train.ema_decay) if job.train.ema_decay else None
         self.optimizer = build_optimizer(self.model, job.train)
         if start is not None:
@@ -102,10 +103,11 @@ class Training:
         self.num_steps = job.train.epochs * self.batches_per_epoch
         self.weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.train.class_balance)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
+        self.journal.progress |= {key: self.scores[key] for key in ("miou", "pixel_accuracy") if key in self.scores}
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._unsettled: UnsettledStep | None = None
         self._gradients: GradientStep | None = None
-        self._is_fenced: Callable[[], bool] = lambda: False
+        self._is_fenced = is_fenced
         self._on_epoch = on_epoch
 
     def run(self) -> dict[str, Any]:
@@ -124,11 +126,6 @@ class Training:
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)
             stack.enter_context(self.eval_loader)
-            if self.attempt is not None:
-                heartbeat = stack.enter_context(
-                    Heartbeat(self.attempt, lambda: (self.position.step, dict(self.journal.progress)))
-                )
-                self._is_fenced = heartbeat.fenced.is_set
             if self.writer is not None:
                 stack.callback(self.writer.close)
             while self.position.epoch < self.job.train.epochs:
@@ -330,13 +327,18 @@ class Training:
         first = batch_number * self.job.train.global_batch
         return min(self.job.train.global_batch, self.train_loader.split.num_samples - first)
 
-    def _build_model(self) -> SegmentationModel:
+    def _build_model(self, start: Checkpoint | None) -> SegmentationModel:
+        """The model as the spec has it, or as the checkpoint will fill it: that needs no other weights."""
         torch.manual_seed(self.job.train.seed)
+        spec, mean, std = self.job.model, self.dataset.channel_mean, self.dataset.channel_std
+        if start is not None:
+            spec = spec.model_copy(update={"weights": "none"})
+            mean, std = (tuple(start.state["normalization"][key]) for key in ("mean", "std"))
         return build_model(
-            self.job.model,
+            spec,
             num_classes=self.dataset.label_space.num_classes,
-            channel_mean=self.dataset.channel_mean,
-            channel_std=self.dataset.channel_std,
+            channel_mean=mean,
+            channel_std=std,
             registry_uri=self.job.output.store,
             class_names=self.dataset.label_space.class_names,
         ).to(self.group.device)

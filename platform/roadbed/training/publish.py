@@ -15,7 +15,7 @@ from typing import Any
 
 from roadbed import __version__
 from roadbed.data.dataset import Dataset
-from roadbed.errors import NotFoundError
+from roadbed.errors import DataError, NotFoundError
 from roadbed.registry import Registry, Version
 from roadbed.runs import Run
 from roadbed.spec import TrainJob
@@ -44,6 +44,11 @@ def publish_best(job: TrainJob, run: Run, dataset: Dataset, registry: Registry, 
             return version, False
     weights = folder.get("ema.safetensors", sha256=entry["sha256"])
     state = get_json(folder, "state.json")
+    if state["dataset_digest"] != dataset.digest:
+        raise DataError(
+            f"{dataset.uri} has changed since run {run.name} was scored on it (dataset.json was "
+            f"{state['dataset_digest'][:12]}..., is {dataset.digest[:12]}...); train a run of another name on it"
+        )
     card = make_card(job, dataset, state) | {
         "run": {"name": run.name, "uri": run.uri, "attempt": best.attempt, "step": best.step},
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -80,10 +85,10 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The checked-out commit of roadbed's own source, None for an installed wheel."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)
+        found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return found.stdout.strip() or None
+    return found.stdout.strip() or None if tracked.returncode == 0 else None

@@ -8,6 +8,7 @@ http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -78,7 +79,7 @@ def _get(url: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, http.client.HTTPException) as error:
             is_final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
             if tried == TRIES or is_final:
                 raise DataError(
