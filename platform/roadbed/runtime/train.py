@@ -8,17 +8,13 @@ by its name.
 from __future__ import annotations
 
 import logging
-import math
-import os
 import secrets
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Literal
 
 from roadbed import errors
@@ -26,6 +22,7 @@ from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
 from roadbed.registry import Registry, Version, looks_like_reference
 from roadbed.runs import Run, RunStatus
+from roadbed.runtime.session import last_line, own_signals, ray_session, worker_environment
 from roadbed.spec import TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
@@ -128,7 +125,11 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
     """
     workers = job.workers
     start_id = secrets.token_hex(8)
-    with _ray_for(job), tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch, _following(run, follow):
+    with (
+        ray_session(job.workers),
+        tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch,
+        _following(run, follow),
+    ):
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -151,7 +152,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
             ),
         )
         try:
-            with _own_signals():
+            with own_signals():
                 outcome = trainer.fit().return_value
         except (KeyboardInterrupt, SystemExit):
             _end(run, start_id, "stopped by its user", state="stopped")
@@ -159,7 +160,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
                 f"run {job.name} was stopped; start it again to go on from its last checkpoint"
             ) from None
         except (TrainingFailedError, ray.exceptions.RayError) as error:
-            reason = f"the workers were lost or broke: {_last_line(error)}"
+            reason = f"the workers were lost or broke: {last_line(error)}"
             _end(run, start_id, reason, state="failed")
             raise TrainingError(
                 f"run {job.name}: {reason}. Its log: `roadbed runs logs {job.name}`; start it again to go on from "
@@ -204,87 +205,6 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     return asdict(outcome)
 
 
-def worker_environment() -> dict[str, str]:
-    """What workers on this machine need of the driver's environment: how to reach the store. Pods have their own."""
-    if not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1"):
-        return {}
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-
-
-@contextmanager
-def _ray_for(job: TrainJob) -> Iterator[None]:
-    """A connection to the Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time."""
-    with ExitStack() as stack:
-        settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
-        if not settings["address"]:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-", ignore_cleanup_errors=True)))
-            stack.enter_context(_own_token(scratch))
-            settings = {
-                "address": "local",
-                "num_cpus": max(os.cpu_count() or 1, job.workers.num_workers * job.workers.cpus_per_worker),
-                "include_dashboard": False,
-                "_node_ip_address": "127.0.0.1",
-                "_temp_dir": str(scratch / "ray"),
-            }
-        import ray  # reads the token's place when it is imported
-
-        try:
-            with _own_signals():
-                ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise RoadbedError(
-                f"Ray at {settings['address']} cannot be reached: {_last_line(error)}; check RAY_ADDRESS and its "
-                f"token, or unset it to train on this machine"
-            ) from error
-        stack.callback(ray.shutdown)
-        _check_resources(job, ray.cluster_resources())
-        yield
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep what SIGTERM and Ctrl-C do after Ray: it sets handlers of its own, and leaves them when it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _own_token(folder: Path) -> Iterator[None]:
-    """Unless the environment says how, protect our own Ray by a token that does not lie in the home folder."""
-    if "RAY_AUTH_MODE" in os.environ:
-        yield
-        return
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    names = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
-
-
-def _check_resources(job: TrainJob, there: dict[str, float]) -> None:
-    workers = job.workers
-    for resource, each in (("CPU", workers.cpus_per_worker), ("GPU", workers.gpus_per_worker)):
-        needed = workers.num_workers * each
-        if needed > there.get(resource, 0):
-            raise UsageError(
-                f"workers: {workers.num_workers} workers x {each} {resource} = {needed} {resource}, but this Ray "
-                f"cluster has {math.floor(there.get(resource, 0))}; lower workers.num_workers or "
-                f"workers.{resource.lower()}s_per_worker"
-            )
-
-
 @contextmanager
 def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
     """While open, a thread reads the run's status and tells that of attempts that begin from now on.
@@ -310,9 +230,3 @@ def _following(run: Run, follow: Callable[[RunStatus], None]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _last_line(error: BaseException) -> str:
-    """What an error of Ray says last, without its page of advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shorten(lines[-1], 200, placeholder=" ...") if lines else type(error).__name__

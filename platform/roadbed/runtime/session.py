@@ -1,0 +1,105 @@
+"""A connection to Ray for the time of a job: the one that RAY_ADDRESS names, or one of our own on this machine."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from roadbed.errors import RoadbedError, UsageError
+from roadbed.spec import WorkersSpec
+
+
+def worker_environment() -> dict[str, str]:
+    """What workers on this machine need of the driver's environment: how to reach the store. Pods have their own."""
+    if not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1"):
+        return {}
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+@contextmanager
+def ray_session(workers: WorkersSpec) -> Iterator[None]:
+    """A connection to the Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time."""
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
+        if not settings["address"]:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-", ignore_cleanup_errors=True)))
+            stack.enter_context(_own_token(scratch))
+            settings = {
+                "address": "local",
+                "num_cpus": max(os.cpu_count() or 1, workers.num_workers * workers.cpus_per_worker),
+                "include_dashboard": False,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": str(scratch / "ray"),
+            }
+        import ray  # reads the token's place when it is imported
+
+        try:
+            with own_signals():
+                ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise RoadbedError(
+                f"Ray at {settings['address']} cannot be reached: {last_line(error)}; check RAY_ADDRESS and its "
+                f"token, or unset it to train on this machine"
+            ) from error
+        stack.callback(ray.shutdown)
+        _check_resources(workers, ray.cluster_resources())
+        yield
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep what SIGTERM and Ctrl-C do after Ray: it sets handlers of its own, and leaves them when it is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _own_token(folder: Path) -> Iterator[None]:
+    """Unless the environment says how, protect our own Ray by a token that does not lie in the home folder."""
+    if "RAY_AUTH_MODE" in os.environ:
+        yield
+        return
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    names = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+
+
+def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:
+    for resource, each in (("CPU", workers.cpus_per_worker), ("GPU", workers.gpus_per_worker)):
+        needed = workers.num_workers * each
+        if needed > there.get(resource, 0):
+            raise UsageError(
+                f"workers: {workers.num_workers} workers x {each} {resource} = {needed} {resource}, but this Ray "
+                f"cluster has {math.floor(there.get(resource, 0))}; lower workers.num_workers or "
+                f"workers.{resource.lower()}s_per_worker"
+            )
+
+
+def last_line(error: BaseException) -> str:
+    """What an error of Ray says last, without its page of advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shorten(lines[-1], 200, placeholder=" ...") if lines else type(error).__name__
