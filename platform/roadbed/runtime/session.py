@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from typing import Any
 
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.spec import WorkersSpec
+
+PROBE_TIMEOUT_S = 10.0
 
 
 def worker_environment() -> dict[str, str]:
@@ -44,9 +47,10 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
         import ray  # reads the token's place when it is imported
 
         try:
+            _probe(settings["address"])
             with own_signals():
                 ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RoadbedError(
                 f"Ray at {settings['address']} cannot be reached: {last_line(error)}; check RAY_ADDRESS and its "
                 f"token, or unset it to train on this machine"
@@ -54,6 +58,13 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
         stack.callback(ray.shutdown)
         _check_resources(workers, ray.cluster_resources())
         yield
+
+
+def _probe(address: str) -> None:
+    """Raises OSError if nobody listens at HOST:PORT; Ray itself would try for minutes. Other forms are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
 
 
 @contextmanager
