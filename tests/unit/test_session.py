@@ -1,0 +1,31 @@
+"""What the driver checks before and around Ray, without starting one."""
+
+from __future__ import annotations
+
+import pytest
+
+from roadbed.errors import RoadbedError, UsageError
+from roadbed.runtime.session import _check_resources, last_line, ray_session
+from roadbed.spec import WorkersSpec
+
+
+def test_a_cluster_that_is_too_small_is_refused_with_the_arithmetic() -> None:
+    workers = WorkersSpec(num_workers=3, cpus_per_worker=2, gpus_per_worker=1)
+    with pytest.raises(UsageError, match=r"3 workers x 1 GPU = 3 GPU, but this Ray cluster has 2"):
+        _check_resources(workers, {"CPU": 8.0, "GPU": 2.0})
+    _check_resources(workers, {"CPU": 6.0, "GPU": 3.0})
+
+
+def test_an_address_that_nobody_listens_at_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with (
+        pytest.raises(RoadbedError, match=r"Ray at 127\.0\.0\.1:9 cannot be reached: .*RAY_ADDRESS"),
+        ray_session(WorkersSpec()),
+    ):
+        pass
+
+
+def test_the_page_of_advice_is_left_out() -> None:
+    assert last_line(RuntimeError("first\n\n  what happened  \n")) == "what happened"
+    assert len(last_line(RuntimeError("word " * 400))) <= 200
+    assert last_line(RuntimeError()) == "RuntimeError"
