@@ -75,15 +75,11 @@ def run_attempt(
 
 def _finish(attempt: Attempt | None, training: Training | None, group: Group, outcome: Outcome) -> Outcome:
     """Write the last status. What comes of it, the same on every worker."""
-    failure = None
     try:
-        if attempt is not None and outcome.state != "fenced":
-            step, progress = _where(training)
-            attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)
-    except RoadbedError as error:
-        failure = error
-    try:
-        group.raise_together(failure)
+        with group.together():
+            if attempt is not None and outcome.state != "fenced":
+                step, progress = _where(training)
+                attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)
     except FencedError as error:
         return Outcome("fenced", type(error).__name__, str(error))
     except RoadbedError as error:
@@ -96,9 +92,10 @@ def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, 
 
     A group that Ray restarts ends here if the run was taken by another start meanwhile.
     """
-    attempt, start, failure = None, None, None
-    if group.is_first:
-        try:
+    attempt: Attempt | None = None
+    start: Checkpoint | None = None
+    with group.together():
+        if group.is_first:
             run = Run(open_store(job.output.store), job.name)
             starts = [claim.get("start_id") for _, claim in run.attempts()]
             if start_id in starts and starts[-1] != start_id:
@@ -108,25 +105,16 @@ def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, 
             where = {"num_workers": group.num_workers, "device": str(group.device), "host": socket.gethostname()}
             attempt = run.claim(details=lineage | where | {"start_id": start_id})
             start = found[1] if found else None
-        except RoadbedError as error:
-            failure = error
-    group.raise_together(failure)
-    start = group.from_first(start)
-    return attempt, start
+    return attempt, group.from_first(start)
 
 
 def _prepare(
     job: TrainJob, group: Group, attempt: Attempt | None, start: Checkpoint | None, **settings: Any
 ) -> Training:
     """This worker's part, once every worker has got its own ready."""
-    training, failure = None, None
-    try:
+    with group.together():
         dataset = Dataset.open(job.data.uri)
         training = Training(job, dataset, group, attempt=attempt, start=start, **settings)
-    except RoadbedError as error:
-        failure = error
-    group.raise_together(failure)
-    assert training is not None
     return training
 
 

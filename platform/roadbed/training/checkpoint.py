@@ -28,6 +28,7 @@ from roadbed.errors import DamagedError, NotFoundError, RoadbedError, StoreError
 from roadbed.models import SegmentationModel
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
 from roadbed.storage import get_json
+from roadbed.storage.checks import file_sha256
 
 MANIFEST = "manifest.json"
 WEIGHTS = "ema.safetensors"
@@ -171,9 +172,8 @@ class CheckpointWriter:
         kept = (ref, *(old for old in before.checkpoints if old.key != ref.key))[: self._keep_last]
         self._attempt.move_pointer(Pointer(attempt=self._attempt.number, checkpoints=kept, best=best))
         named = {old.key for old in (*kept, best) if old is not None}
-        for old in {*before.checkpoints, before.best} - {None}:
-            if old is not None and old.key not in named:
-                delete_checkpoint(run, old)
+        for old in {old for old in (*before.checkpoints, before.best) if old is not None and old.key not in named}:
+            delete_checkpoint(run, old)
 
 
 def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:
@@ -188,6 +188,4 @@ def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}

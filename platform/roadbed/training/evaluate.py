@@ -9,7 +9,6 @@ import torch
 
 from roadbed.data.labels import LabelSpace
 from roadbed.data.loader import Loader
-from roadbed.errors import RoadbedError
 from roadbed.models import SegmentationModel
 from roadbed.scores import CountArray, confusion_counts
 from roadbed.training.group import Group
@@ -37,25 +36,16 @@ def evaluate(
     model.eval()
     counts_KK = np.zeros((labels.num_classes, labels.num_classes), np.int64)
     done = 0
-    failure = None
-    batches = loader.evaluation_batches(batch_size)
-    while True:
-        try:
-            batch = next(batches, None)
-        except RoadbedError as error:
-            failure = error
-            break
-        if batch is None:
-            break
-        images_B3HW = torch.from_numpy(batch.images_BHW3).to(group.device).permute(0, 3, 1, 2)
-        with autocast(group.device, precision):
-            logits_BKHW = model(images_B3HW)
-        predicted_BHW = logits_BKHW.argmax(1).to(torch.uint8).cpu().numpy()
-        counts_KK += confusion_counts(
-            batch.masks_BHW, predicted_BHW, num_classes=labels.num_classes, ignore_id=labels.ignore_id
-        )
-        done += len(batch.samples)
-        progress(done)
+    with group.together():
+        for batch in loader.evaluation_batches(batch_size):
+            images_B3HW = torch.from_numpy(batch.images_BHW3).to(group.device).permute(0, 3, 1, 2)
+            with autocast(group.device, precision):
+                logits_BKHW = model(images_B3HW)
+            predicted_BHW = logits_BKHW.argmax(1).to(torch.uint8).cpu().numpy()
+            counts_KK += confusion_counts(
+                batch.masks_BHW, predicted_BHW, num_classes=labels.num_classes, ignore_id=labels.ignore_id
+            )
+            done += len(batch.samples)
+            progress(done)
     model.train(was_training)
-    group.raise_together(failure)
     return group.sum_counts(counts_KK)

@@ -5,7 +5,8 @@ Numbers and small objects travel over gloo on the CPU, gradients over the group 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,16 @@ class Group:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self._cpu)
         return box[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that every worker enters: a RoadbedError on any of them is raised on all of them at its end."""
+        failure = None
+        try:
+            yield
+        except RoadbedError as error:
+            failure = error
+        self.raise_together(failure)
 
     def raise_together(self, failure: RoadbedError | None) -> None:
         """If any worker has failed, raise its error on every worker, so that none waits for another for ever."""

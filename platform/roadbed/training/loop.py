@@ -88,7 +88,7 @@ class Training:
         on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
         is_fenced: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.job, self.dataset, self.group, self.attempt = job, dataset, group, attempt
+        self.job, self.dataset, self.group = job, dataset, group
         self.position = Position()
         self.scores: dict[str, Any] = {}
         self.precision: Precision | None = None
@@ -130,7 +130,9 @@ class Training:
                 stack.callback(self.writer.close)
             while self.position.epoch < self.job.train.epochs:
                 self._epoch()
-            self._first_worker(self.writer.finish if self.writer else None)
+            with self.group.together():
+                if self.writer is not None:
+                    self.writer.finish()
         return self.scores
 
     def _epoch(self) -> None:
@@ -256,10 +258,12 @@ class Training:
 
     def _save(self, *, score: float | None) -> None:
         self._agree_on_statistics()
-        self._first_worker((lambda: self._begin_save(score)) if self.writer else None)
+        with self.group.together():
+            if self.writer is not None:
+                self.writer.save(self._checkpoint(), score=score)
 
-    def _begin_save(self, score: float | None) -> None:
-        assert self.writer is not None
+    def _checkpoint(self) -> Checkpoint:
+        """What the run needs to go on from here, as copies that later steps do not change."""
         weights = snapshot(self.model.state_dict())
         files = {
             "model.safetensors": weights,
@@ -273,7 +277,7 @@ class Training:
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
         }
-        self.writer.save(Checkpoint(files, state), score=score)
+        return Checkpoint(files, state)
 
     def _restore(self, start: Checkpoint) -> None:
         state = start.state
@@ -296,16 +300,6 @@ class Training:
         for model in (self.model, self.averaged.model if self.averaged else None):
             if model is not None:
                 self.group.average_([tensor for tensor in model.buffers() if tensor.is_floating_point()])
-
-    def _first_worker(self, work: Callable[[], None] | None) -> None:
-        """Let the first worker do something that may fail; if it does, fail on every worker."""
-        failure = None
-        try:
-            if work is not None:
-                work()
-        except RoadbedError as error:
-            failure = error
-        self.group.raise_together(failure)
 
     def _learning_rate(self) -> float:
         train = self.job.train
