@@ -27,6 +27,7 @@ METRICS: dict[str, Metric] = {
         Metric("roadbed_train_step", "gauge", "optimiser steps taken"),
         Metric("roadbed_train_images", "counter", "frames trained on"),
         Metric("roadbed_train_data_wait_seconds", "counter", "time in which the first worker waited for data"),
+        Metric("roadbed_data_skipped_samples", "counter", "damaged samples that training went without"),
         Metric("roadbed_eval_miou", "gauge", "mean intersection over union of the last evaluation, 0 to 1"),
         Metric("roadbed_eval_pixel_accuracy", "gauge", "share of labelled pixels that are right, 0 to 1"),
     )

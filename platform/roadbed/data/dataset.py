@@ -21,7 +21,8 @@ from roadbed.storage import Store, open_store
 __all__ = ["Dataset", "ShardInfo", "Split"]
 
 SPLITS_FIRST = {"train": 0, "val": 1, "test": 2}
-REMEDY = "prepare the dataset again with --replace"
+REMEDY = "mend it with `roadbed data verify --repair`, or prepare the dataset again with --replace"
+SampleBytes = bytes | memoryview
 
 
 class Split:
@@ -38,6 +39,11 @@ class Split:
         self._store = store
         self._index: ShardIndex | None = None
         self._lock = threading.Lock()
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether its bytes are files here, which need no cache."""
+        return self._store.uri.startswith("file://")
 
     @property
     def shard_sizes(self) -> list[int]:
@@ -61,32 +67,41 @@ class Split:
         """All bytes of a shard. Raises DamagedError if it is gone or was changed."""
         return _get_checked(self._store, self.shards[shard], what="shard")
 
-    def decode(self, sample: int, shard_bytes: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """`sample` out of the bytes of its shard: image_HW3 (uint8 RGB) and mask_HW (uint8, 0..K-1 or the ignore id).
-
-        Raises DamagedError if the sample's checksum is not the index's.
-        """
+    def range_of(self, sample: int) -> tuple[int, int]:
+        """Where the sample lies in its shard: first byte and number of bytes, from frame to mask."""
         record = self.index.record(sample)
-        shard = memoryview(shard_bytes)
-        image = shard[record.image_offset : record.image_offset + record.image_bytes]
-        mask = shard[record.mask_offset : record.mask_offset + record.mask_bytes]
-        if sample_checksum(image, mask) != record.checksum:
-            uri = f"{self._store.uri}/{self.shards[self.index.shard_of(sample)].key}"
-            raise DamagedError(f"{uri}: sample {record.key} is not what the index says; {REMEDY}")
+        return record.image_offset, record.mask_offset + record.mask_bytes - record.image_offset
+
+    def is_intact(self, sample: int, data: SampleBytes) -> bool:
+        """Whether these bytes of the sample's range are those that the index knows."""
+        image, mask, checksum = self._members(sample, data)
+        return sample_checksum(image, mask) == checksum
+
+    def read_range(self, sample: int) -> bytes:
+        """The bytes of the sample's range, without the rest of its shard. Raises DamagedError if they were changed."""
+        shard = self.shards[self.index.shard_of(sample)]
+        try:
+            data = self._store.get_range(shard.key, *self.range_of(sample))
+        except NotFoundError:
+            raise _absent(f"{self._store.uri}/{shard.key}", "shard") from None
+        if not self.is_intact(sample, data):
+            uri = f"{self._store.uri}/{shard.key}"
+            raise DamagedError(f"{uri}: sample {self.key(sample)} is not what the index says; {REMEDY}")
+        return data
+
+    def decode(self, sample: int, data: SampleBytes) -> tuple[np.ndarray, np.ndarray]:
+        """The sample's range as image_HW3 (uint8 RGB) and mask_HW (uint8, 0..K-1 or the ignore id). Checks no sums."""
+        image, mask, _ = self._members(sample, data)
         return decode_image(image), decode_mask(mask)
 
     def read_sample(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
-        """One sample by a ranged read, for those who want few: as `decode`, without the rest of the shard."""
-        record = self.index.record(sample)
-        shard = self.shards[self.index.shard_of(sample)]
-        num_bytes = record.mask_offset + record.mask_bytes - record.image_offset
-        data = memoryview(self._store.get_range(shard.key, record.image_offset, num_bytes))
-        image, mask = data[: record.image_bytes], data[record.mask_offset - record.image_offset :]
-        if sample_checksum(image, mask) != record.checksum:
-            raise DamagedError(
-                f"{self._store.uri}/{shard.key}: sample {record.key} is not what the index says; {REMEDY}"
-            )
-        return decode_image(image), decode_mask(mask)
+        """One sample by a ranged read, for those who want few. Raises DamagedError if its bytes were changed."""
+        return self.decode(sample, self.read_range(sample))
+
+    def _members(self, sample: int, data: SampleBytes) -> tuple[memoryview, memoryview, bytes]:
+        """Encoded frame, encoded mask, and the checksum of both."""
+        record, view = self.index.record(sample), memoryview(data)
+        return view[: record.image_bytes], view[record.mask_offset - record.image_offset :], record.checksum
 
 
 class Dataset:
@@ -137,7 +152,7 @@ def _get_checked(store: Store, info: ShardInfo | IndexInfo, *, what: str) -> byt
     try:
         data = store.get(info.key)
     except NotFoundError:
-        raise DamagedError(f"{uri}: dataset.json names this {what}, but it is not there; {REMEDY}") from None
+        raise _absent(uri, what) from None
     if len(data) != info.num_bytes:
         raise DamagedError(
             f"{uri}: {len(data)} bytes, dataset.json says {info.num_bytes}; the {what} is damaged, {REMEDY}"
@@ -149,3 +164,7 @@ def _get_checked(store: Store, info: ShardInfo | IndexInfo, *, what: str) -> byt
             f"{uri}: sha256 is {found}..., dataset.json says {named}...; the {what} is damaged, {REMEDY}"
         )
     return data
+
+
+def _absent(uri: str, what: str) -> DamagedError:
+    return DamagedError(f"{uri}: dataset.json names this {what}, but it is not there; {REMEDY}")

@@ -1,84 +1,97 @@
-"""From shards in the store to batches of pixels: shards are read whole, ahead of time, and decoded in threads.
+"""From shards in the store to batches of pixels: read ahead, decoded and augmented in threads, straight into the batch.
 
-Pixels stay uint8 up to the model, which normalises them on its own device. Batches come in the order of `order.py`,
-whatever the number of threads or ranks.
+Pixels stay uint8 up to the model, which normalises them on its own device; a `normalization` makes float32 batches for
+those who want them. Batches come in the order of `order.py`, whatever the number of threads or ranks.
+
+What decoding and augmenting cost is spent in code that lets go of Python's lock (libjpeg-turbo, OpenCV), so threads do
+what other loaders need processes, pickles and shared memory for.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from roadbed.data.augment import Augmenter
+from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Split
-from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_rank, lanes_of_rank
+from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_process, batches_of_rank, lanes_of_rank
+from roadbed.data.reading import SampleReader
+from roadbed.errors import DamagedError
 from roadbed.spec import DataSpec
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Pair = tuple[Pixels, Pixels]
 
+# A task of the decoding threads: enough samples that handing it over costs little, few enough to share a batch.
+SAMPLES_PER_TASK = 4
+READ_AHEAD_BYTES = 64_000_000
+READ_AHEAD_BATCHES = 64
+# Below this share of a shard its samples are read one by one: a request costs as much as some 150 kB.
+RANGES_BELOW = 0.1
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's share of a global batch; it may be empty in the last batch of an epoch."""
+    """One rank's share of a global batch; it may be empty in the last batch of an epoch.
+
+    `images_BHW3` are uint8, or float32 from a loader with a normalization. `skipped` are the keys of samples of this
+    share that are damaged in the store (`data.on_damaged: skip`).
+    """
 
     epoch: int
     number: int
     samples: tuple[int, ...]
-    images_BHW3: Pixels
+    images_BHW3: np.ndarray
     masks_BHW: Pixels
+    skipped: tuple[str, ...] = ()
 
 
-class ShardReader:
-    """Whole shards of a split, read in background threads and kept in memory up to `budget_bytes`."""
+@dataclass(frozen=True)
+class Normalization:
+    """What makes float32 frames of uint8 ones: (value / 255 - mean) / std, per channel."""
 
-    def __init__(self, split: Split, *, budget_bytes: int, num_threads: int = 2) -> None:
-        self._split = split
-        self._budget_bytes = budget_bytes
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="roadbed-shards")
-        self._shards: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._lock = Lock()
-
-    def request(self, shard: int) -> Future[bytes]:
-        """The shard's bytes, now or soon. A failed read is raised by the future, and tried anew by the next request."""
-        with self._lock:
-            known = self._shards.get(shard)
-            if known is None or (known.done() and known.exception()):
-                known = self._shards[shard] = self._pool.submit(self._split.read_shard, shard)
-            self._shards.move_to_end(shard)
-            self._forget_oldest()
-            return known
-
-    def close(self) -> None:
-        """Stop reading; what was asked for and not begun is dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._shards.clear()
-
-    def _forget_oldest(self) -> None:
-        held_bytes = sum(self._split.shards[shard].num_bytes for shard in self._shards)
-        while held_bytes > self._budget_bytes and len(self._shards) > 1:
-            shard, _ = self._shards.popitem(last=False)
-            held_bytes -= self._split.shards[shard].num_bytes
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 class Loader:
-    """Batches of one split for one rank. Close it, or use it as a context manager: it owns threads."""
+    """Batches of one split for one rank. Close it, or use it as a context manager: it owns threads.
+
+    `cache` is the disk cache of this machine, if it has one for the split's store.
+    """
 
     def __init__(
-        self, split: Split, *, digest: str, spec: DataSpec, rank: int, num_ranks: int, num_threads: int
+        self,
+        split: Split,
+        *,
+        digest: str,
+        spec: DataSpec,
+        rank: int,
+        num_ranks: int,
+        num_threads: int,
+        cache: ShardCache | None = None,
+        normalization: Normalization | None = None,
     ) -> None:
         self.split = split
+        self.skipped: set[int] = set()
         self._digest = digest
         self._spec = spec
         self._rank, self._num_ranks = rank, num_ranks
-        self._shards = ShardReader(split, budget_bytes=spec.memory_mb * 1_000_000)
+        self._normalization = normalization
+        self.reader = SampleReader(
+            split,
+            cache=cache,
+            memory_bytes=spec.memory_mb * 1_000_000,
+            by_ranges=cache is None and self._pays_ranges(),
+            skips_damaged=spec.on_damaged == "skip",
+        )
         self._decoders = ThreadPoolExecutor(num_threads, thread_name_prefix="roadbed-decode")
 
     def __enter__(self) -> Loader:
@@ -90,7 +103,7 @@ class Loader:
     def close(self) -> None:
         """End the threads."""
         self._decoders.shutdown(wait=True, cancel_futures=True)
-        self._shards.close()
+        self.reader.close()
 
     def order(self, epoch: int, *, seed: int, global_batch: int) -> EpochOrder:
         """The sample order of an epoch of this split."""
@@ -104,60 +117,159 @@ class Loader:
         )
 
     def training_batches(
-        self, augment: Augmenter, *, epoch: int, first_batch: int, seed: int, global_batch: int
+        self,
+        augment: Augmenter,
+        *,
+        epoch: int,
+        first_batch: int,
+        seed: int,
+        global_batch: int,
+        process: int = 0,
+        num_processes: int = 1,
     ) -> Iterator[Batch]:
         """This rank's shares of the global batches of an epoch, from `first_batch` on, augmented.
 
-        Raises DamagedError or StoreError where a shard cannot be read.
+        Of several loader processes of the rank each makes every `num_processes`-th batch (see iterable.py).
+
+        Raises DamagedError or StoreError where a sample cannot be read.
         """
         order = self.order(epoch, seed=seed, global_batch=global_batch)
         lanes = lanes_of_rank(self._rank, num_ranks=self._num_ranks, num_lanes=global_batch)
 
-        def augmented(sample: int) -> Pair:
-            image_HW3, mask_HW = self._decoded(sample)
-            return augment(
-                image_HW3, mask_HW, seed=augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
-            )
+        def augmented(sample: int, out: Pair) -> None:
+            sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
+            augment.into(*self._decoded(sample), seed=sample_seed, out=out)
 
-        numbers = range(first_batch, order.num_batches)
-        shares = (order.batch(number, lanes).tolist() for number in numbers)
-        for number, share in zip(numbers, self._ahead(shares, augmented), strict=True):
-            yield Batch(
-                epoch, number, tuple(sample for sample, _ in share), *self._stacked([pair for _, pair in share])
-            )
+        def begin(number: int, samples: list[int]) -> Share:
+            return Share(number, samples, self._spec.crop_px, augmented, self._decoders, self._normalization)
+
+        numbers = batches_of_process(first_batch, order.num_batches, process=process, num_processes=num_processes)
+        shares = ((number, order.batch(number, lanes).tolist()) for number in numbers)
+        for share in self._ahead(shares, begin):
+            yield self._finish(share, epoch)
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """This rank's canonical evaluation batches: whole frames in order, as they are.
 
         A canonical batch whose frames differ in size comes as several, each of one size.
         """
+
+        def copied(sample: int, out: Pair) -> None:
+            out[0][...], out[1][...] = self._decoded(sample)
+
+        def begin(number: int, samples: list[int]) -> Share:
+            return Share(number, samples, self._size_px(samples[0]), copied, self._decoders, self._normalization)
+
         batches = batches_of_rank(
             self._rank, num_ranks=self._num_ranks, num_samples=self.split.num_samples, batch_size=batch_size
         )
-        for number, share in enumerate(self._ahead(iter(batches), self._decoded)):
-            for _, group in groupby(share, key=lambda item: item[1][0].shape):
-                same_size = list(group)
-                samples = tuple(sample for sample, _ in same_size)
-                yield Batch(0, number, samples, *self._stacked([pair for _, pair in same_size]))
+        shares = (
+            (number, list(same_size))
+            for number, batch in enumerate(batches)
+            for _, same_size in groupby(batch, key=self._size_px)
+        )
+        for share in self._ahead(shares, begin):
+            yield self._finish(share, 0)
 
-    def _ahead(self, shares: Iterator[Sequence[int]], work: Callable[[int], Pair]) -> Iterator[list[tuple[int, Pair]]]:
-        """The result of `work` for the samples of every share, in order, computed some shares ahead."""
-        pending: deque[list[tuple[int, Future[Pair]]]] = deque()
-        for share in shares:
-            for sample in share:
-                self._shards.request(self.split.index.shard_of(sample))
-            pending.append([(sample, self._decoders.submit(work, sample)) for sample in share])
-            if len(pending) > self._spec.prefetch_batches:
-                yield [(sample, future.result()) for sample, future in pending.popleft()]
-        for waiting in pending:
-            yield [(sample, future.result()) for sample, future in waiting]
+    def _ahead(
+        self, shares: Iterator[tuple[int, list[int]]], begin: Callable[[int, list[int]], Share]
+    ) -> Iterator[Share]:
+        """The shares in order, begun some batches ahead; their shards are asked for further ahead than that."""
+        requested: deque[tuple[int, list[int]]] = deque()
+        begun: deque[Share] = deque()
+        while True:
+            while len(requested) < self._spec.prefetch_batches or (
+                len(requested) < READ_AHEAD_BATCHES and self.reader.outstanding_bytes < READ_AHEAD_BYTES
+            ):
+                numbered = next(shares, None)
+                if numbered is None:
+                    break
+                for shard in dict.fromkeys(self.split.index.shard_of(sample) for sample in numbered[1]):
+                    self.reader.request(shard)
+                requested.append(numbered)
+            while requested and len(begun) < self._spec.prefetch_batches:
+                begun.append(begin(*requested.popleft()))
+            if not begun:
+                return
+            yield begun.popleft()
+
+    def _finish(self, share: Share, epoch: int) -> Batch:
+        samples, images_BHW3, masks_BHW, damaged = share.result()
+        if damaged and self._spec.on_damaged == "fail":
+            raise next(iter(damaged.values()))
+        self.skipped.update(damaged)
+        keys = tuple(self.split.key(sample) for sample in damaged)
+        return Batch(epoch, share.number, samples, images_BHW3, masks_BHW, keys)
 
     def _decoded(self, sample: int) -> Pair:
-        shard_bytes = self._shards.request(self.split.index.shard_of(sample)).result()
-        return self.split.decode(sample, shard_bytes)
+        return self.split.decode(sample, self.reader.read(sample))
 
-    def _stacked(self, pairs: Sequence[Pair]) -> Pair:
-        if not pairs:
-            height, width = self._spec.crop_px
-            return np.empty((0, height, width, 3), np.uint8), np.empty((0, height, width), np.uint8)
-        return np.stack([image_HW3 for image_HW3, _ in pairs]), np.stack([mask_HW for _, mask_HW in pairs])
+    def _size_px(self, sample: int) -> tuple[int, int]:
+        record = self.split.index.record(sample)
+        return record.height_px, record.width_px
+
+    def _pays_ranges(self) -> bool:
+        """Whether this rank reads so few samples of each window of shards that the rest is not worth fetching."""
+        if self.split.is_on_this_machine:
+            return True
+        window_samples = self.split.num_samples / max(len(self.split.shards), 1) * self._spec.window_shards
+        return self.split.num_samples / self._num_ranks < RANGES_BELOW * window_samples
+
+
+class Share:
+    """A share of a batch that is being decoded: its arrays, and the tasks that fill them."""
+
+    def __init__(
+        self,
+        number: int,
+        samples: list[int],
+        size_px: tuple[int, int],
+        fill: Callable[[int, Pair], None],
+        pool: ThreadPoolExecutor,
+        normalization: Normalization | None,
+    ) -> None:
+        self.number = number
+        self._samples = samples
+        self._fill = fill
+        self._normalization = normalization
+        shape = (len(samples), *size_px)
+        self._images_BHW3 = np.empty((*shape, 3), np.uint8)
+        self._floats_BHW3 = None if normalization is None else np.empty((*shape, 3), np.float32)
+        self._masks_BHW = np.empty(shape, np.uint8)
+        self._tasks: list[Future[dict[int, DamagedError]]] = [
+            pool.submit(self._work, range(first, min(first + SAMPLES_PER_TASK, len(samples))))
+            for first in range(0, len(samples), SAMPLES_PER_TASK)
+        ]
+
+    def result(self) -> tuple[tuple[int, ...], np.ndarray, Pixels, dict[int, DamagedError]]:
+        """Samples, frames, masks, and the error of each sample that is damaged and therefore not among them."""
+        damaged: dict[int, DamagedError] = {}
+        for task in self._tasks:
+            damaged |= task.result()
+        images_BHW3 = self._images_BHW3 if self._floats_BHW3 is None else self._floats_BHW3
+        if not damaged:
+            return tuple(self._samples), images_BHW3, self._masks_BHW, damaged
+        whole = [place for place, sample in enumerate(self._samples) if sample not in damaged]
+        return tuple(self._samples[place] for place in whole), images_BHW3[whole], self._masks_BHW[whole], damaged
+
+    def _work(self, places: range) -> dict[int, DamagedError]:
+        damaged = {}
+        for place in places:
+            try:
+                self._fill(self._samples[place], (self._images_BHW3[place], self._masks_BHW[place]))
+            except DamagedError as error:
+                damaged[self._samples[place]] = error
+                continue
+            if self._normalization is not None and self._floats_BHW3 is not None:
+                _normalize(self._images_BHW3[place], self._normalization, out=self._floats_BHW3[place])
+        return damaged
+
+
+def _normalize(image_HW3: Pixels, normalization: Normalization, *, out: np.ndarray) -> None:
+    """A whole row at a time: numpy's inner loop over three channels would take six times as long."""
+    num_columns = image_HW3.shape[1]
+    mean_row = np.tile(np.array(normalization.mean, np.float32) * 255, num_columns)
+    scale_row = np.tile(1 / (np.array(normalization.std, np.float32) * 255), num_columns)
+    rows = out.reshape(out.shape[0], -1)
+    np.subtract(image_HW3.reshape(rows.shape), mean_row, out=rows, dtype=np.float32)
+    np.multiply(rows, scale_row, out=rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,8 +26,14 @@ class DataSpec(Section):
     flip_probability: Probability = Field(0.5, description="how often a crop is mirrored left to right")
     color_probability: Probability = Field(0.5, description="how often brightness, contrast and colours are changed")
     window_shards: int = Field(4, ge=1, description="samples are shuffled within windows of so many (shuffled) shards")
-    memory_mb: int = Field(1024, ge=16, description="shards kept in memory per worker, megabytes")
     prefetch_batches: int = Field(4, ge=1, le=64, description="batches decoded ahead of the training step")
+    cache_mb: int = Field(
+        10_000, ge=0, description="shards of s3:// kept on each machine's disk for all its workers, megabytes; 0: none"
+    )
+    memory_mb: int = Field(1024, ge=16, description="shards kept in a worker's memory without that cache, megabytes")
+    on_damaged: Literal["fail", "skip"] = Field(
+        "fail", description="a sample that is not what the index says: end the run, or skip it, count it and go on"
+    )
 
     @model_validator(mode="after")
     def _area_is_ordered(self) -> DataSpec:

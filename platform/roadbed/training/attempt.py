@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from roadbed.data.cache import node_cache
 from roadbed.data.dataset import Dataset
 from roadbed.errors import FencedError, RoadbedError
 from roadbed.runs import Attempt, Heartbeat, Run
@@ -114,7 +115,8 @@ def _prepare(
     """This worker's part, once every worker has got its own ready."""
     with group.together():
         dataset = Dataset.open(job.data.uri)
-        training = Training(job, dataset, group, attempt=attempt, start=start, **settings)
+        cache = node_cache(dataset.uri, max_bytes=job.data.cache_mb * 1_000_000)
+        training = Training(job, dataset, group, attempt=attempt, start=start, cache=cache, **settings)
     return training
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,8 @@ from roadbed.models import SegmentationModel
 from roadbed.scores import CountArray, confusion_counts
 from roadbed.training.group import Group
 from roadbed.training.precision import Precision, autocast
+
+log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -48,4 +51,7 @@ def evaluate(
             done += len(batch.samples)
             progress(done)
     model.train(was_training)
+    (num_skipped,) = group.sum([len(loader.skipped)])
+    if num_skipped:
+        log.warning("evaluated without %d damaged samples of split %s", num_skipped, loader.split.name)
     return group.sum_counts(counts_KK)

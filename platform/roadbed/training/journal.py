@@ -6,6 +6,7 @@ Written by the first worker; the others hold a journal without an attempt, which
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from roadbed.runs import Attempt
@@ -32,9 +33,17 @@ class Journal:
         self._sink.add("roadbed_train_images", num_samples)
         self._sink.add("roadbed_train_data_wait_seconds", waited_s)
 
-    def samples(self, *, step: int, epoch: int, keys: list[str]) -> None:
-        """The sample keys of a step, in the order of lanes."""
-        self._append("samples", {"step": step, "epoch": epoch, "keys": keys})
+    def samples(self, shares: Sequence[Sequence[str]], *, step: int, epoch: int) -> None:
+        """The sample keys of a step by worker, which is the order of lanes."""
+        self._append("samples", {"step": step, "epoch": epoch, "keys": [key for share in shares for key in share]})
+
+    def skipped(self, shares: Sequence[Sequence[str]], *, epoch: int, batch: int) -> None:
+        """Keys of damaged samples that a global batch went without, by worker."""
+        keys = [key for share in shares for key in share]
+        self.progress["skipped_samples"] = self.progress.get("skipped_samples", 0) + len(keys)
+        self._sink.add("roadbed_data_skipped_samples", len(keys))
+        self._append("metrics", {"epoch": epoch, "batch": batch, "skipped": keys})
+        log.warning("skipped damaged samples: epoch=%d batch=%d keys=%s", epoch, batch, ",".join(keys))
 
     def evaluating(self, done: int, total: int) -> None:
         """An evaluation under way."""

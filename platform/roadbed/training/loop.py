@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from roadbed.data.augment import Augmenter, training_transforms
+from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.errors import FencedError, RoadbedError, TrainingError
@@ -41,7 +42,7 @@ from roadbed.training.loss import class_weights, pixel_weight
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
-from roadbed.training.step import GradientStep
+from roadbed.training.step import GradientStep, UnsettledStep
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +54,6 @@ class Position:
     step: int = 0
     epoch: int = 0
     batch: int = 0
-
-
-@dataclass
-class UnsettledStep:
-    """A step whose loss is not known yet: the device may still be at it."""
-
-    line: dict[str, Any]
-    own_loss: torch.Tensor
-    samples: tuple[int, ...]
-    waited_s: float
 
 
 class Training:
@@ -85,6 +76,7 @@ class Training:
         start: Checkpoint | None = None,
         sink: MetricSink | None = None,
         num_threads: int = 1,
+        cache: ShardCache | None = None,
         on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
         is_fenced: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -97,6 +89,7 @@ class Training:
         self.optimizer = build_optimizer(self.model, job.train)
         if start is not None:
             self._restore(start)
+        self._cache = cache
         self.train_loader = self._loader(job.data.train_split, num_threads)
         self.eval_loader = self._loader(job.data.eval_split, num_threads)
         self.batches_per_epoch = -(-self.train_loader.split.num_samples // job.train.global_batch)
@@ -163,7 +156,9 @@ class Training:
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
         own_weight = pixel_weight(masks_BHW, self.weights_K, ignore_id=self.dataset.label_space.ignore_id)
-        (total_weight,) = self.group.sum([own_weight])
+        total_weight, num_skipped = self.group.sum([own_weight, len(batch.skipped)])
+        if num_skipped:
+            self.journal.skipped(self.group.gather(batch.skipped), epoch=batch.epoch, batch=batch.number)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
         precision = self.precision or self._choose_precision(images_B3HW)
         rate = self._learning_rate()
@@ -234,8 +229,7 @@ class Training:
         if self.job.output.record_samples:
             index = self.train_loader.split.index
             shares = self.group.gather([index.key(sample) for sample in settled.samples])
-            keys = [key for share in shares for key in share]
-            self.journal.samples(step=line["step"], epoch=line["epoch"], keys=keys)
+            self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
 
     def _evaluate(self) -> float:
         began = time.perf_counter()
@@ -252,8 +246,8 @@ class Training:
         )
         scores = Scores.from_counts(counts_KK, class_names=labels.class_names)
         self.scores = scores.to_json()
-        position, seconds = self.position, time.perf_counter() - began
-        self.journal.evaluation(scores, step=position.step, epoch=position.epoch, seconds=seconds)
+        seconds = time.perf_counter() - began
+        self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         return scores.miou
 
     def _save(self, *, score: float | None) -> None:
@@ -345,4 +339,5 @@ class Training:
             rank=self.group.rank,
             num_ranks=self.group.num_workers,
             num_threads=num_threads,
+            cache=self._cache,
         )

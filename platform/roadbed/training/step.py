@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +19,16 @@ from roadbed.models import SegmentationModel
 from roadbed.training.group import Group
 from roadbed.training.loss import summed_cross_entropy
 from roadbed.training.precision import Precision, autocast
+
+
+@dataclass
+class UnsettledStep:
+    """A step whose loss is not known yet: the device may still be at it."""
+
+    line: dict[str, Any]
+    own_loss: torch.Tensor
+    samples: tuple[int, ...]
+    waited_s: float
 
 
 class GradientStep:

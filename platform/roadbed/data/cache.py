@@ -1,0 +1,230 @@
+"""A bounded cache of shards on this machine's disk, shared by all processes and runs of one user.
+
+Objects are files named by their sha256, so that the same shard of any dataset is one file and no file ever changes.
+What a filler is writing is `NAME.part`, locked (flock) as long as it lives: others who want the same object wait and
+find it whole, and what a killed process left is recognised by its lock being free and removed. The least recently used
+objects make room before anything is written; sizes of parts count in full, so the bound holds at every moment.
+
+`folder/used` holds the sum of all sizes, and is locked for the moments in which room is made and taken.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from roadbed.errors import StoreError
+
+FOLDER_VARIABLE = "ROADBED_CACHE_DIR"
+_PART = ".part"
+_USED = "used"
+# When room is needed, so much more is made: one look through the folder then serves for many objects.
+_SPARE_SHARE = 0.05
+
+
+def default_folder() -> Path:
+    """Where shards are cached: ROADBED_CACHE_DIR, or `roadbed/shards` in the user's cache folder."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return (
+        Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "roadbed/shards"
+    )
+
+
+def node_cache(uri: str, *, max_bytes: int) -> ShardCache | None:
+    """This machine's cache for the dataset at `uri`; None for one in a folder, which needs none, and without room."""
+    return ShardCache(default_folder(), max_bytes=max_bytes) if max_bytes and uri.startswith("s3://") else None
+
+
+class ShardCache:
+    """See the module. Safe to use from several threads, processes and runs at once.
+
+    Raises StoreError if the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._locked() as used:
+                self._remove_leftovers()
+                self._evict(used, 0)
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: shards cannot be cached here ({error.strerror}); set {FOLDER_VARIABLE} to a folder that "
+                "you may write, or data.cache_mb=0 to keep shards in memory alone"
+            ) from error
+
+    def holds(self, name: str) -> bool:
+        """Whether the object called `name` (its sha256) is there; it counts as used now."""
+        try:
+            os.utime(self.folder / name)
+        except OSError:
+            return False
+        return True
+
+    def read(self, name: str, start: int, num_bytes: int) -> bytes | None:
+        """Bytes of an object, None if it is not there any more. What they are worth the caller checks."""
+        try:
+            file = os.open(self.folder / name, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.pread(file, num_bytes, start)
+        finally:
+            os.close(file)
+
+    def fill(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes | None:
+        """Have the object there: None if it is (by now), else the bytes that `fetch` brought, which were kept.
+
+        One of all who ask at the same time fetches, the others wait. Bytes of another sha256 than `name` are handed on
+        but not kept, and neither is what does not fit into the bound or onto the disk.
+        """
+        if num_bytes > self.max_bytes:
+            return fetch()
+        path = self.folder / name
+        with self._sole_filler(path) as part:
+            if part is None:
+                return None
+            if not self._reserve(part, num_bytes):
+                return fetch()
+            is_kept = False
+            try:
+                data = fetch()
+                if len(data) == num_bytes and hashlib.sha256(data).hexdigest() == name:
+                    with suppress(OSError):
+                        _write_all(part, data)
+                        _part_of(path).rename(path)
+                        is_kept = True
+                return data
+            finally:
+                if not is_kept:
+                    with self._locked() as used:
+                        used.add(-num_bytes)
+
+    def remove(self, name: str) -> None:
+        """Forget an object: its bytes turned out to be damaged."""
+        path = self.folder / name
+        with self._locked() as used, suppress(FileNotFoundError):
+            num_bytes = path.stat().st_size
+            path.unlink()
+            used.add(-num_bytes)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of all objects and parts."""
+        return sum(size for _, size, _ in self._entries())
+
+    def _reserve(self, part: int, num_bytes: int) -> bool:
+        """Make room, and take it with a part file of full size. False if disk or bound have none."""
+        with self._locked() as used:
+            if used.num_bytes + num_bytes > self.max_bytes and not self._evict(used, num_bytes):
+                return False
+            try:
+                os.posix_fallocate(part, 0, max(num_bytes, 1)) if hasattr(os, "posix_fallocate") else None
+            except OSError:
+                return False
+            used.add(num_bytes)
+            return True
+
+    @contextmanager
+    def _sole_filler(self, path: Path) -> Iterator[int | None]:
+        """The part file of `path`, open, empty and locked by us; None if somebody else has filled `path` meanwhile."""
+        part = _part_of(path)
+        while True:
+            file = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_same(file, part) and not path.exists():
+                    continue  # its filler gave up and removed it
+                try:
+                    is_filled = path.exists()
+                    if not is_filled:
+                        os.ftruncate(file, 0)
+                    yield None if is_filled else file
+                finally:
+                    if _is_same(file, part):
+                        part.unlink()
+                return
+            finally:
+                os.close(file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[_Used]:
+        with (self.folder / _USED).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield _Used(file)
+
+    def _remove_leftovers(self) -> None:
+        """Parts whose filler is dead."""
+        for part in self.folder.glob(f"*{_PART}"):
+            with suppress(OSError), part.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+
+    def _evict(self, used: _Used, num_bytes: int) -> bool:
+        """Delete the least recently used objects until `num_bytes` fit; count anew what is there. Whether they fit."""
+        entries = self._entries()
+        used_bytes = sum(size for _, size, _ in entries)
+        goal_bytes = min(self.max_bytes - num_bytes, int(self.max_bytes * (1 - _SPARE_SHARE)))
+        for path, size, _ in sorted(entries, key=lambda entry: entry[2]):
+            if used_bytes <= goal_bytes:
+                break
+            if path.suffix != _PART:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                used_bytes -= size
+        used.set(used_bytes)
+        return used_bytes + num_bytes <= self.max_bytes
+
+    def _entries(self) -> list[tuple[Path, int, float]]:
+        """Path, bytes and time of last use of every object and part."""
+        found = []
+        for entry in os.scandir(self.folder):
+            if entry.name != _USED:
+                with suppress(FileNotFoundError):
+                    facts = entry.stat()
+                    found.append((Path(entry.path), facts.st_size, facts.st_mtime))
+        return found
+
+
+class _Used:
+    """The sum of all sizes, in a file that is locked. A killed filler leaves it too large, never too small."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        file.seek(0)
+        text = file.read()
+        self.num_bytes = int(text) if text.isdigit() else 0
+
+    def add(self, num_bytes: int) -> None:
+        self.set(max(self.num_bytes + num_bytes, 0))
+
+    def set(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self._file.truncate(0)
+        self._file.write(b"%d" % num_bytes)
+        self._file.flush()
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + _PART)
+
+
+def _is_same(file: int, path: Path) -> bool:
+    """Whether `path` still leads to the open file."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write_all(file: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.pwrite(file, memoryview(data)[written:], written)

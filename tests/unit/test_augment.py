@@ -1,0 +1,112 @@
+"""Augmentation: the fused pipeline gives albumentations' very pixels, and transforms draw independent numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import albumentations
+import cv2
+import numpy as np
+import pytest
+
+from roadbed.data.augment import Augmenter, training_transforms
+from roadbed.data.sources.town.scene import paint_town
+from roadbed.errors import UsageError
+from roadbed.spec import DataSpec
+
+SPEC = DataSpec(uri="file:///nowhere", crop_px=(96, 128))
+
+
+def crop(**settings: Any) -> albumentations.RandomResizedCrop:
+    return albumentations.RandomResizedCrop(size=(96, 128), **settings)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    return paint_town((1, 2, 3), 120, 176)
+
+
+PIPELINES = {
+    "of the spec": training_transforms(SPEC),
+    "whole frames": training_transforms(SPEC.model_copy(update={"crop_area": (1.0, 1.0)})),
+    "crop alone": albumentations.Compose([crop(scale=(0.08, 1.0))]),
+    "cubic": albumentations.Compose([crop(interpolation=cv2.INTER_CUBIC, mask_interpolation=cv2.INTER_NEAREST_EXACT)]),
+    "too wide to fit": albumentations.Compose([crop(ratio=(4.0, 5.0), scale=(0.9, 1.0))]),
+    "too narrow to fit": albumentations.Compose([crop(ratio=(0.2, 0.25), scale=(0.9, 1.0))]),
+    "always mirrored": albumentations.Compose([crop(), albumentations.HorizontalFlip(p=1)]),
+    "strong colours": albumentations.Compose(
+        [
+            crop(),
+            albumentations.ColorJitter(brightness=(0, 3), contrast=(0, 3), saturation=(0, 3), hue=(-0.5, 0.5), p=1),
+        ]
+    ),
+    "no hue": albumentations.Compose([crop(), albumentations.ColorJitter(hue=(0, 0), p=1)]),
+    "grey": albumentations.Compose(
+        [crop(), albumentations.ColorJitter(contrast=(0, 0), saturation=(0, 0), brightness=(1, 1), hue=(0, 0), p=1)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_fused_pipeline_gives_the_pixels_of_albumentations(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    fused, plain = Augmenter(PIPELINES[name]), Augmenter(PIPELINES[name], may_fuse=False)
+    assert fused.is_fused
+    assert not plain.is_fused
+    for seed in range(60):
+        for found, expected in zip(fused(*pair, seed=seed), plain(*pair, seed=seed), strict=True):
+            np.testing.assert_array_equal(found, expected, err_msg=f"seed {seed}")
+
+
+def test_frame_that_has_the_size_of_the_crop_is_not_changed_by_colours_of_another(
+    pair: tuple[np.ndarray, np.ndarray],
+) -> None:
+    frame_HW3, mask_HW = (np.ascontiguousarray(pixels[:96, :128]) for pixels in pair)
+    before = frame_HW3.copy()
+    augment = Augmenter(PIPELINES["strong colours"])
+    for seed in range(20):
+        augment(frame_HW3, mask_HW, seed=seed)
+    np.testing.assert_array_equal(frame_HW3, before)
+
+
+def test_anything_uncommon_is_left_to_albumentations(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    pipelines = [
+        albumentations.Compose([]),
+        albumentations.Compose([albumentations.HorizontalFlip(), crop()]),
+        albumentations.Compose([crop(), albumentations.ColorJitter(), albumentations.HorizontalFlip()]),
+        albumentations.Compose([crop(), albumentations.GaussianBlur()]),
+        albumentations.Compose([crop(p=0.5)]),
+        albumentations.Compose([crop(area_for_downscale="image")]),
+        albumentations.Compose([crop()], p=0.5),
+        albumentations.ReplayCompose([crop()]),
+    ]
+    assert not any(Augmenter(pipeline).is_fused for pipeline in pipelines)
+    image_HW3, mask_HW = Augmenter(pipelines[3])(*pair, seed=1)
+    assert image_HW3.shape == (96, 128, 3)
+    assert mask_HW.shape == (96, 128)
+
+
+@pytest.mark.parametrize("may_fuse", [True, False])
+def test_transforms_draw_independent_numbers(may_fuse: bool, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Half of the frames are mirrored and half are recoloured: so a quarter must be both."""
+    whole = albumentations.RandomResizedCrop(size=(120, 176), scale=(1, 1), ratio=(176 / 120, 176 / 120))
+    jitter = albumentations.ColorJitter(brightness=(0.2, 0.3), p=0.5)
+    augment = Augmenter(
+        albumentations.Compose([whole, albumentations.HorizontalFlip(p=0.5), jitter]), may_fuse=may_fuse
+    )
+    kinds = []
+    for seed in range(200):
+        image_HW3, mask_HW = augment(*pair, seed=seed)
+        kinds.append((bool((mask_HW != pair[1]).any()), bool(image_HW3.mean() < 0.6 * pair[0].mean())))
+    shares = [kinds.count((mirrored, dark)) / len(kinds) for mirrored in (False, True) for dark in (False, True)]
+    assert all(0.15 < share < 0.35 for share in shares), shares
+
+
+@pytest.mark.parametrize("may_fuse", [True, False])
+def test_another_size_than_the_batch_has_is_refused(may_fuse: bool, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    augment = Augmenter(PIPELINES["of the spec"], may_fuse=may_fuse)
+    out = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    with pytest.raises(UsageError, match=r"\(96, 128, 3\).*\(64, 64, 3\).*data\.crop_px"):
+        augment.into(*pair, seed=1, out=out)
+    right = np.zeros((96, 128, 3), np.uint8), np.zeros((96, 128), np.uint8)
+    augment.into(*pair, seed=1, out=right)
+    np.testing.assert_array_equal(right[0], augment(*pair, seed=1)[0])
