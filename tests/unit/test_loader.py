@@ -159,9 +159,11 @@ def test_a_pipeline_of_ones_own(dataset: Dataset, spec: DataSpec) -> None:
     with loader(dataset, spec) as loading:
         found = list(loading.training_batches(Augmenter(own), epoch=0, first_batch=0, seed=1, global_batch=4))
     assert sum(len(batch.samples) for batch in found) == NUM_SAMPLES
-    with loader(dataset, spec) as loading, pytest.raises(UsageError, match=r"data\.crop_px"):
-        augment = Augmenter(albumentations.Compose([albumentations.Resize(32, 32)]))
-        next(loading.training_batches(augment, epoch=0, first_batch=0, seed=1, global_batch=4))
+    with loader(dataset, spec) as loading:
+        small = Augmenter(albumentations.Compose([albumentations.Resize(32, 32)]))
+        found_small = loading.training_batches(small, epoch=0, first_batch=0, seed=1, global_batch=4)
+        with pytest.raises(UsageError, match=r"data\.crop_px"):
+            next(found_small)
 
 
 def test_evaluation_batches_are_whole_frames_in_order(dataset: Dataset, spec: DataSpec) -> None:

@@ -4,8 +4,8 @@
     for batch in torch.utils.data.DataLoader(batches, batch_size=None, num_workers=2):
         ...
 
-Every process opens the dataset for itself and makes every n-th batch; the DataLoader takes them in turn, so the order is
-that of one process. roadbed's own training needs none of it: threads in the worker's process do the same for less.
+Every process opens the dataset for itself and makes every n-th batch; the DataLoader takes them in turn, so the order
+is that of one process. roadbed's own training needs none of it: threads in the worker's process do the same for less.
 """
 
 from __future__ import annotations
