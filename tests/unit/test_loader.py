@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,34 @@ def test_second_epoch_comes_from_the_cache(dataset: Dataset, spec: DataSpec, tmp
             augment = Augmenter(training_transforms(spec))
             list(loading.training_batches(augment, epoch=0, first_batch=0, seed=5, global_batch=4))
             assert loading.reader.stats.shards_fetched == expected
+
+
+def test_every_epoch_counts_as_a_use_of_its_shards(dataset: Dataset, spec: DataSpec, tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", max_bytes=10**9)
+    names = [shard.sha256 for shard in dataset.split("train").shards]
+    with loader(dataset, spec, cache=cache) as loading:
+        for epoch in range(2):
+            augment = Augmenter(training_transforms(spec))
+            list(loading.training_batches(augment, epoch=epoch, first_batch=0, seed=5, global_batch=4))
+            assert all((cache.folder / name).stat().st_mtime > 1 for name in names)
+            for name in names:
+                os.utime(cache.folder / name, (1, 1))
+
+
+def test_cache_that_is_removed_under_the_loader_is_done_without(
+    dataset: Dataset, spec: DataSpec, tmp_path: Path
+) -> None:
+    expected = batches(dataset, spec)
+    cache = ShardCache(tmp_path / "cache", max_bytes=10**9)
+    shutil.rmtree(cache.folder)
+    assert_same(batches(dataset, spec, cache=cache), expected)
+    cache = ShardCache(tmp_path / "cache", max_bytes=10**9)
+    with loader(dataset, spec, cache=cache) as loading:
+        augment = Augmenter(training_transforms(spec))
+        found = loading.training_batches(augment, epoch=3, first_batch=0, seed=5, global_batch=4)
+        head = [next(found), next(found)]
+        shutil.rmtree(cache.folder, ignore_errors=True)  # the loader may be writing into it
+        assert_same([*head, *found], expected)
 
 
 def test_damaged_file_of_the_cache_is_noticed_and_fetched_anew(

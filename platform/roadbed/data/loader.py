@@ -175,6 +175,7 @@ class Loader:
         self, shares: Iterator[tuple[int, list[int]]], begin: Callable[[int, list[int]], Share]
     ) -> Iterator[Share]:
         """The shares in order, begun some batches ahead; their shards are asked for further ahead than that."""
+        self.reader.begin_epoch()
         requested: deque[tuple[int, list[int]]] = deque()
         begun: deque[Share] = deque()
         while True:

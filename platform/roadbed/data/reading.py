@@ -7,6 +7,7 @@ own ranges are read. Whatever way they came, the bytes of every sample are check
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from threading import Lock
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import SampleBytes, Split
 from roadbed.errors import DamagedError
+
+log = logging.getLogger(__name__)
 
 FETCH_THREADS = 4
 _CACHE_TRIES = 3
@@ -56,6 +59,13 @@ class SampleReader:
         self._shards: OrderedDict[int, Future[bytes | None]] = OrderedDict()
         self._held_bytes = 0
         self._lock = Lock()
+
+    def begin_epoch(self) -> None:
+        """Ask the cache anew for every shard: what is used in each epoch stays in it."""
+        with self._lock:
+            for shard, future in list(self._shards.items()):
+                if future.done() and not future.exception() and future.result() is None:
+                    del self._shards[shard]
 
     def request(self, shard: int) -> None:
         """Have a shard fetched soon, for samples of it that will be read."""
@@ -118,7 +128,11 @@ class SampleReader:
         if self._cache.holds(info.sha256):
             self.stats.shards_from_cache += 1
             return None
-        data = self._cache.fill(info.sha256, info.num_bytes, lambda: self._read_shard(shard))
+        try:
+            data = self._cache.fill(info.sha256, info.num_bytes, lambda: self._read_shard(shard))
+        except OSError as error:  # its folder was removed, or its disk fails: go on without
+            log.warning("shard not cached: folder=%s error=%s", self._cache.folder, error)
+            return self._read_shard(shard)
         return None if self._cache.holds(info.sha256) else data
 
     def _read_shard(self, shard: int) -> bytes:
