@@ -1,115 +1,142 @@
-"""A proxy between boto3 and a real S3 server that breaks answers on order."""
+"""Faults that the proxy of fault_proxy.py can answer with, instead of the answer that the real S3 server gave."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from random import Random
 
-Fault = Callable[[BaseHTTPRequestHandler, int, bytes], bool]
-"""Told the request, and the server's status and body after it did its work; whether the answer is dealt with."""
-
-
-class Proxy:
-    """`url` leads to the server through the faults that are queued in `faults`, one for each request that matches."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.faults: list[tuple[str, Fault]] = []
-        self.num_spoilt = 0
-        self._lock = threading.Lock()
-
-    def spoil(self, method: str, fault: Fault, *, times: int = 1) -> None:
-        """Let `fault` answer the next `times` requests of a method."""
-        self.faults += [(method, fault)] * times
-
-    def take(self, method: str) -> Fault | None:
-        """The fault for a request that came in, if one is queued for its method."""
-        with self._lock:
-            for entry in self.faults:
-                if entry[0] == method:
-                    self.faults.remove(entry)
-                    self.num_spoilt += 1
-                    return entry[1]
-        return None
+Handler = BaseHTTPRequestHandler
+_STALL_S = 120.0
+_LINGER_NOT = struct.pack("ii", 1, 0)
+_OF_ITS_OWN = {"content-length", "transfer-encoding", "connection", "date", "server"}
 
 
-def answer_lost(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> bool:
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered, after it did its work."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Fault = Callable[[Handler, Answer], None]
+"""Sends something in place of the answer, or nothing."""
+
+
+def send_head(handler: Handler, answer: Answer, *, length: int | None = None) -> None:
+    """Status and headers of the answer; `length` is told in place of the true one."""
+    handler.send_response(answer.status)
+    for name, value in answer.headers.items():
+        if name.lower() not in _OF_ITS_OWN:
+            handler.send_header(name, value)
+    told = answer.headers.get("Content-Length", len(answer.body)) if length is None else length
+    handler.send_header("Content-Length", str(told))
+    handler.end_headers()
+
+
+def answer_lost(handler: Handler, answer: Answer) -> None:
     """The server did its work, and the connection breaks before a byte of the answer."""
     handler.close_connection = True
-    return True
 
 
-def body_cut(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> bool:
+def body_cut(handler: Handler, answer: Answer) -> None:
     """The answer breaks off in the middle of its body."""
-    handler.send_response(status)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.send_header("ETag", '"cut"')
-    handler.end_headers()
-    handler.wfile.write(body[: len(body) // 2])
+    send_head(handler, answer)
+    handler.wfile.write(answer.body[: len(answer.body) // 2])
     handler.close_connection = True
-    return True
 
 
-def status_of(code: int, name: str) -> Fault:
-    """An error answer of the server's own making."""
+def reset(handler: Handler, answer: Answer) -> None:
+    """The connection is reset (RST) in the middle of the body, before all of an answer that has none."""
+    if answer.body:
+        send_head(handler, answer)
+        handler.wfile.write(answer.body[: len(answer.body) // 2])
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    socket.socket(fileno=handler.connection.detach()).close()
+    handler.close_connection = True
 
-    def fault(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> bool:
-        text = f"<Error><Code>{name}</Code><Message>on order</Message></Error>".encode()
-        handler.send_response(code)
-        handler.send_header("Content-Type", "application/xml")
-        handler.send_header("Content-Length", str(len(text)))
-        handler.end_headers()
-        handler.wfile.write(text)
-        return True
+
+def length_short(handler: Handler, answer: Answer) -> None:
+    """A body that ends early and a Content-Length that agrees with it."""
+    half = answer.body[: len(answer.body) // 2]
+    send_head(handler, answer, length=len(half))
+    handler.wfile.write(half)
+
+
+def length_long(handler: Handler, answer: Answer) -> None:
+    """More bytes than were asked for, and a Content-Length that agrees with them."""
+    send_head(handler, answer, length=len(answer.body) + 7)
+    handler.wfile.write(answer.body + b"surplus")
+
+
+def byte_flipped(handler: Handler, answer: Answer) -> None:
+    """The right length, and a bit in the middle that is another."""
+    body = bytearray(answer.body)
+    if body:
+        body[len(body) // 2] ^= 1
+    send_head(handler, answer)
+    handler.wfile.write(body)
+
+
+def stalled(handler: Handler, answer: Answer) -> None:
+    """Half the body, and then silence, with the connection open until the client has gone or the test is over."""
+    send_head(handler, answer)
+    handler.wfile.write(answer.body[: len(answer.body) // 2])
+    handler.connection.settimeout(_STALL_S)
+    with suppress(OSError):
+        handler.connection.recv(1)
+    handler.close_connection = True
+
+
+def slowly(*, piece_bytes: int, pause_s: float) -> Fault:
+    """The right answer, a piece at a time."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        send_head(handler, answer)
+        try:
+            for start in range(0, len(answer.body), piece_bytes):
+                handler.wfile.write(answer.body[start : start + piece_bytes])
+                time.sleep(pause_s)
+        except OSError:
+            handler.close_connection = True
 
     return fault
 
 
-@contextmanager
-def proxied(endpoint: str) -> Iterator[Proxy]:
-    """A proxy before `endpoint`, on a free port of loopback."""
-    upstream = urlsplit(endpoint).netloc
+def status_of(code: int, name: str, *, headers: Mapping[str, str] | None = None) -> Fault:
+    """An error answer of the server's own making."""
+    text = f"<Error><Code>{name}</Code><Message>on order</Message></Error>".encode()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def fault(handler: Handler, answer: Answer) -> None:
+        handler.send_response_only(code)
+        for key, value in {"Content-Type": "application/xml", **(headers or {})}.items():
+            handler.send_header(key, value)
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(text)
 
-        def forward(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-            connection = HTTPConnection(upstream, timeout=30)
-            connection.request(self.command, self.path, body=data, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            connection.close()
-            fault = proxy.take(self.command)
-            if fault is not None and fault(self, answer.status, body):
-                return
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in {"transfer-encoding", "connection", "date", "server"}:
-                    self.send_header(name, value)
-            if answer.getheader("Content-Length") is None:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    return fault
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+PASSING: tuple[Fault, ...] = (
+    status_of(503, "SlowDown"),
+    status_of(500, "InternalError"),
+    answer_lost,
+    body_cut,
+    reset,
+    slowly(piece_bytes=64 * 1024, pause_s=0.005),
+)
+"""Faults that a store sits out, whatever was asked."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+def any_of(faults: tuple[Fault, ...], rng: Random) -> Fault:
+    """One of several, drawn anew for each answer."""
+    return lambda handler, answer: rng.choice(faults)(handler, answer)

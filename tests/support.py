@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from roadbed.data.dataset import Dataset
+from roadbed.data.encoding import decode_image, decode_mask, encode_image, encode_mask
 from roadbed.data.labels import LabelClass, LabelSpace
 from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.data.sources import SampleRef
 from roadbed.spec import TrainJob, parse_job
-from roadbed.storage import open_store
+from roadbed.storage import Store, open_store
 
 BLOCKS = LabelSpace(
     "blocks", (LabelClass("Red", (200, 0, 0)), LabelClass("Green", (0, 200, 0)), LabelClass("Blue", (0, 0, 200)))
@@ -46,8 +48,37 @@ class BlocksSource:
         mask_HW[:2] = 255
         return image_HW3.astype(np.uint8), mask_HW
 
-    def fingerprint(self) -> str:
-        return f"{self._size_px}-{[len(refs) for refs in self.splits.values()]}".encode().hex()
+    @property
+    def settings(self) -> str:
+        return str(self._size_px)
+
+    def digest(self, ref: SampleRef) -> str:
+        return hashlib.sha256(ref.key.encode()).hexdigest()
+
+
+class StoredSource(BlocksSource):
+    """The blocks as frames and masks in a store: `write` puts them there, workers anywhere read them."""
+
+    def __init__(self, store: Store, **counts: int) -> None:
+        super().__init__(**counts)
+        self._store = store
+
+    def write(self) -> None:
+        for refs in self.splits.values():
+            for ref in refs:
+                image_HW3, mask_HW = super().read(ref)
+                self._store.put(f"{ref.key}.png", encode_image(image_HW3, encoding="png"))
+                self._store.put(f"{ref.key}.mask.png", encode_mask(mask_HW))
+
+    def read(self, ref: SampleRef) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = self._files(ref)
+        return decode_image(image), decode_mask(mask)
+
+    def digest(self, ref: SampleRef) -> str:
+        return hashlib.sha256(b"".join(self._files(ref))).hexdigest()
+
+    def _files(self, ref: SampleRef) -> list[bytes]:
+        return [self._store.get(f"{ref.key}{suffix}") for suffix in (".png", ".mask.png")]
 
 
 def blocks_dataset(uri: str, **counts: int) -> Dataset:

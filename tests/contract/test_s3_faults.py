@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from faults import Proxy, answer_lost, body_cut, proxied, status_of
+from fault_proxy import Proxy, proxied
+from faults import Fault, answer_lost, body_cut, byte_flipped, length_long, length_short, reset, status_of
 from roadbed.errors import ConflictError, StoreError
 from roadbed.runs import Pointer, Run
 from roadbed.runtime import local
 from roadbed.storage import Store, open_store
+from roadbed.storage.s3 import S3Store
+from roadbed.storage.s3_connection import Connection, Patience
 
 pytestmark = pytest.mark.s3
 
 NO_SERVICE = status_of(503, "SlowDown")
+ERROR = status_of(500, "InternalError")
 BUSY = status_of(409, "ConditionalRequestConflict")
 
 
@@ -36,38 +41,123 @@ def store(proxy: Proxy) -> Store:
     return open_store(f"s3://roadbed/faults/{uuid.uuid4().hex}")
 
 
-def test_a_body_that_breaks_off_is_read_again(proxy: Proxy, store: Store) -> None:
+@pytest.mark.parametrize(
+    "fault", [NO_SERVICE, ERROR, answer_lost, body_cut, reset, length_short, length_long, byte_flipped]
+)
+def test_bodies_that_come_broken_are_read_again(proxy: Proxy, store: Store, tmp_path: Path, fault: Fault) -> None:
     data = bytes(range(256)) * 1000
+    sha256 = hashlib.sha256(data).hexdigest()
     store.put("a", data)
-    proxy.spoil("GET", body_cut, times=2)
+    proxy.spoil("GET", fault)
+    assert store.get("a", sha256=sha256) == data
+    proxy.spoil("GET", fault)
     assert store.get("a") == data
-    proxy.spoil("GET", body_cut)
-    assert store.get_range("a", 256, 512) == data[:512]
+    proxy.spoil("GET", fault)
+    store.download("a", tmp_path / "a", sha256=sha256)
+    assert (tmp_path / "a").read_bytes() == data
     assert proxy.num_spoilt == 3
+    assert proxy.num_requests("GET", "/a") == 6
 
 
-def test_a_body_that_always_breaks_off_is_an_error(proxy: Proxy, store: Store) -> None:
-    store.put("a", bytes(1000))
-    proxy.spoil("GET", body_cut, times=100)
-    with pytest.raises(StoreError, match=rf"^{store.uri}/a: the answer of {proxy.url} broke off"):
-        store.get("a")
-
-
-def test_a_download_that_breaks_off_is_read_again(proxy: Proxy, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [NO_SERVICE, answer_lost, body_cut, reset, length_short, length_long])
+@pytest.mark.parametrize("start", [0, 512, 255_488])
+def test_ranges_that_come_broken_are_read_again(proxy: Proxy, store: Store, start: int, fault: Fault) -> None:
     data = bytes(range(256)) * 1000
     store.put("a", data)
-    proxy.spoil("GET", body_cut, times=2)
-    store.download("a", tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == data
+    proxy.spoil("GET", fault, times=2)
+    assert store.get_range("a", start, 512) == data[start : start + 512]
+    assert proxy.num_requests("GET") == 3
 
 
-@pytest.mark.parametrize("fault", [NO_SERVICE, status_of(500, "InternalError"), answer_lost])
-def test_passing_trouble_is_sat_out(proxy: Proxy, store: Store, fault: object) -> None:
-    store.put("a", b"x")
-    for method, use in (("PUT", lambda: store.put("a", b"x")), ("GET", lambda: store.get("a"))):
-        proxy.spoil(method, fault, times=2)  # type: ignore[arg-type]
+def test_large_files_sit_out_the_trouble_of_their_parts(proxy: Proxy, store: Store, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4096 * 40
+    sha256 = hashlib.sha256(data).hexdigest()
+    (tmp_path / "up").write_bytes(data)
+    for method, fault in (("PUT", NO_SERVICE), ("PUT", answer_lost), ("GET", body_cut), ("GET", length_short)):
+        proxy.spoil(method, fault)
+    store.upload(tmp_path / "up", "a", sha256=sha256)
+    # Of the two POST requests of another upload, the second one's answer is lost: the upload is complete all the same.
+    proxy.rule = lambda method, _: answer_lost if method == "POST" and proxy.num_requests("POST") == 4 else None
+    store.upload(tmp_path / "up", "b")
+    store.download("a", tmp_path / "down", sha256=sha256)
+    assert store.get("b", sha256=sha256) == data
+    assert proxy.num_spoilt == 5
+
+
+def test_an_upload_that_cannot_be_ended_leaves_no_parts(
+    proxy: Proxy, tmp_path: Path, s3_server: local.LocalState
+) -> None:
+    import boto3
+
+    assert s3_server.store is not None
+    store = impatient("s3://roadbed/parts")
+    (tmp_path / "up").write_bytes(bytes(20_000_000))
+    proxy.spoil("PUT", ERROR, times=1000)
+    with pytest.raises(StoreError, match="answers InternalError"):
+        store.upload(tmp_path / "up", "a")
+    client = boto3.client("s3", endpoint_url=s3_server.store.endpoint)
+    assert client.list_multipart_uploads(Bucket="roadbed", Prefix="parts/").get("Uploads", []) == []
+    client.close()
+
+
+def test_trouble_that_does_not_pass_is_told_with_what_was_met(proxy: Proxy, store: Store) -> None:
+    store.put("a", bytes(1000))
+    hasty = impatient(store.uri)
+    for fault, words in (
+        (NO_SERVICE, f"{proxy.url} answers SlowDown: .*"),
+        (body_cut, f"the answer of {proxy.url} broke off each time .*"),
+        (answer_lost, f"{proxy.url} does not answer .*"),
+    ):
+        proxy.spoil("GET", fault, times=100)
+        with pytest.raises(
+            StoreError, match=rf"^{store.uri}/a: {words}, given up after \d+ requests in \d+ s, the last met \w+, \w+"
+        ):
+            hasty.get("a")
+        proxy.heal()
+
+
+@pytest.mark.parametrize("fault", [NO_SERVICE, ERROR, answer_lost, reset])
+def test_passing_trouble_is_sat_out(proxy: Proxy, store: Store, fault: Fault) -> None:
+    uses: dict[str, Callable[[], object]] = {
+        "PUT": lambda: store.put("a", b"x"),
+        "GET": lambda: [*store.list(), *store.list_folders()],
+        "HEAD": lambda: store.exists("a"),
+        "DELETE": lambda: store.delete("a"),
+    }
+    for method, use in uses.items():
+        proxy.spoil(method, fault, times=2)
         use()
-    assert proxy.num_spoilt == 4
+    assert proxy.num_spoilt == 8
+
+
+def test_what_is_asked_is_counted(proxy: Proxy, store: Store) -> None:
+    store.put("a", bytes(1000))
+    proxy.spoil("GET", NO_SERVICE, times=2)
+    store.child("b").exists("c")
+    store.get("a")
+    store.get_range("a", 0, 10)
+    assert (store.stats.num_retries, store.stats.bytes_read) == (2, 1010)
+    assert store.stats.num_requests == sum(proxy.counts.values())
+
+
+def test_everything_passes_when_a_share_of_all_requests_fails(proxy: Proxy, store: Store) -> None:
+    for method in ("GET", "PUT", "HEAD"):
+        proxy.spoil_share(method, 0.3, seed=1)
+
+    def use(number: int) -> bytes:
+        store.put(f"{number}", b"%d" % number * 1000)
+        assert store.exists(f"{number}")
+        return store.get(f"{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(use, range(20))] == [b"%d" % number * 1000 for number in range(20)]
+    assert proxy.num_spoilt > 10
+
+
+def impatient(uri: str) -> S3Store:
+    """A store that gives up after a second."""
+    connection = Connection(uri, Patience(budget_s=1.2, silence_s=1.0, longest_pause_s=0.2))
+    return S3Store(connection, "roadbed", uri.removeprefix("s3://roadbed/"))
 
 
 def test_a_swap_whose_answer_was_lost_knows_its_own_work(proxy: Proxy, store: Store) -> None:
@@ -163,21 +253,3 @@ def test_a_profile_that_is_not_there_is_told(s3_server: object, monkeypatch: pyt
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(StoreError, match=r"^s3://roadbed: .*nobody.*AWS_PROFILE"):
         open_store("s3://roadbed")
-
-
-def test_a_store_that_restarts_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "local"
-    state = local.up(folder, with_ray=False)
-    try:
-        for name, value in local.environment(state).items():
-            monkeypatch.setenv(name, value)
-        # A client that keeps no connection open, so that the server gets its port again.
-        store = open_store("s3://roadbed/restart")
-        store.put("a", b"x")
-        local.down(folder)
-        restart = threading.Timer(1.0, lambda: local.up(folder, with_ray=False))
-        restart.start()
-        assert store.get("a") == b"x"
-        restart.join()
-    finally:
-        local.down(folder)

@@ -175,6 +175,20 @@ class StoreContract:
         store.delete("nothing/at/all")
         assert [info.key for info in store.list()] == ["folder/b"]
 
+    def test_a_store_copies_by_itself(self, store: Store) -> None:
+        source, target = store.child("from"), store.child("to")
+        for key in ("a/b.bin", "Ü ü/a+b%20c"):
+            source.put(key, key.encode())
+            target.put(key, b"before")
+            read_before = target.stats.bytes_read
+            assert target.copy_from(source, key)
+            assert target.stats.bytes_read == read_before
+            assert target.get(key) == source.get(key) == key.encode()
+        assert [info.key for info in target.list()] == ["a/b.bin", "Ü ü/a+b%20c"]
+        with pytest.raises(NotFoundError, match=f"^{source.uri}/absent: there is no such object"):
+            target.copy_from(source, "absent")
+        assert not target.exists("absent")
+
     @pytest.mark.parametrize("key", ["", "/a", "a/", "../a", "a/../b", "a//b", ".", "a\0b"])
     def test_keys_that_are_none_are_refused(self, store: Store, key: str) -> None:
         for use in (store.get, store.exists, store.delete, lambda key: store.put(key, b"")):
@@ -239,6 +253,22 @@ class TestS3Store(StoreContract):
                 NotFoundError, match=r"no bucket no-such-bucket at http://.*aws s3 mb s3://no-such-bucket"
             ):
                 use()
+
+    def test_nothing_is_copied_between_stores_of_two_kinds_or_places(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = open_store(str(tmp_path))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        elsewhere = open_store(store.uri)
+        for place in (store, folder, elsewhere):
+            place_is_asked = [other for other in (store, folder, elsewhere) if other is not place]
+            assert [place.copy_from(other, "a") for other in place_is_asked] == [False, False]
+        assert not store.exists("a")
+
+    def test_a_copy_into_a_bucket_that_is_not_there_names_it(self, store: Store) -> None:
+        store.put("a", b"x")
+        with pytest.raises(NotFoundError, match="no bucket no-such-bucket at"):
+            open_store("s3://no-such-bucket/runs").copy_from(store, "a")
 
     def test_wrong_keys_are_told_with_the_remedy(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from roadbed.data.labels import CAMVID_11
+from roadbed.data.parallel import Threads
 from roadbed.data.prepare import prepare
 from roadbed.data.sources.camvid import CamvidSource
 from roadbed.data.sources.camvid_splits import segnet_split
@@ -32,8 +33,8 @@ SHARES |= {"Fence": 0.011, "Pole": 0.010, "Pedestrian": 0.006, "Bicyclist": 0.00
 
 def test_camvid_goes_to_shards_and_back(camvid_dir, tmp_path):
     source = CamvidSource(camvid_dir)
-    dataset = prepare(source, open_store(str(tmp_path / "a")), num_threads=2)
-    again = prepare(source, open_store(str(tmp_path / "b")), num_threads=1)
+    dataset = prepare(source, open_store(str(tmp_path / "a")), mapper=Threads(2))
+    again = prepare(source, open_store(str(tmp_path / "b")), mapper=Threads(1))
 
     assert {name: split.num_samples for name, split in dataset.splits.items()} == {"train": 367, "val": 101}
     assert again.digest == dataset.digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -117,19 +118,38 @@ def test_files_that_are_no_images_do_not_matter(segnet):
     assert_reads_as_painted(CamvidSource(segnet), CAMVID_11)
 
 
-def test_the_fingerprint_follows_contents_and_classes_and_not_the_place(segnet, colours, tmp_path):
-    first = CamvidSource(segnet).fingerprint()
-    assert CamvidSource(Path(shutil.copytree(segnet, tmp_path / "copy"))).fingerprint() == first
-    prints = {first, *(CamvidSource(colours, label_space=space).fingerprint() for space in (CAMVID_11, CAMVID_32))}
+def fingerprint(source: CamvidSource) -> str:
+    refs = [(split, ref.key, source.digest(ref)) for split, refs in source.splits.items() for ref in refs]
+    return f"{source.settings} {refs}"
+
+
+def test_settings_and_digests_follow_contents_and_classes_and_not_the_place(segnet, colours, tmp_path):
+    first = fingerprint(CamvidSource(segnet))
+    assert fingerprint(CamvidSource(Path(shutil.copytree(segnet, tmp_path / "copy")))) == first
+    prints = {first, *(fingerprint(CamvidSource(colours, label_space=space)) for space in (CAMVID_11, CAMVID_32))}
     mask = next((segnet / "valannot").iterdir())
     Image.fromarray(np.asarray(Image.open(mask))[::-1].copy()).save(mask)
-    prints.add(CamvidSource(segnet).fingerprint())
+    prints.add(fingerprint(CamvidSource(segnet)))
     lines = (colours / "label_colors.txt").read_text()
     (colours / "label_colors.txt").write_text(
         lines.replace("192 0 0", "1 2 3").replace("192 128 64\tChild", "1 2 3\tChild")
     )
-    prints.add(CamvidSource(colours).fingerprint())
+    prints.add(fingerprint(CamvidSource(colours)))
     assert len(prints) == 5
+
+
+def test_a_source_travels_to_other_processes(segnet, colours):
+    for folder, label_space in ((segnet, CAMVID_11), (colours, CAMVID_32)):
+        data = pickle.dumps(CamvidSource(folder, label_space=label_space))
+        assert len(data) < 20_000, "16 MB of a colour table stay behind"
+        assert_reads_as_painted(pickle.loads(data), label_space)
+
+
+def test_linked_folders_are_followed(segnet, tmp_path):
+    (segnet / "train").rename(tmp_path / "elsewhere")
+    (segnet / "train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(segnet)
+    assert_reads_as_painted(CamvidSource(segnet), CAMVID_11)
 
 
 # Splits of the original arrangement.
@@ -189,6 +209,7 @@ def test_faults_of_split_lists_are_named(colours):
 def test_a_folder_that_is_not_camvid_says_what_was_looked_for_and_found(tmp_path):
     for name in ("cats", "dogs"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
     (tmp_path / "readme.txt").touch()
     with pytest.raises(DataError, match=f"{tmp_path}: not CamVid") as caught:
         CamvidSource(tmp_path)
@@ -264,23 +285,29 @@ def test_unknown_ids_are_named_with_their_pixels(segnet):
     mask_HW = np.asarray(Image.open(path)).copy()
     mask_HW[0, :5], mask_HW[1, :2] = 12, 77
     Image.fromarray(mask_HW).save(path)
-    expected = f"{path}: unknown id 12 (5 pixels), 77 (2 pixels); ids are 0..10, and 11 for unlabelled"
+    expected = (
+        f"{path}: unknown id 12 (5 pixels), 77 (2 pixels); nearest to 12 is 11, unlabelled; "
+        "ids are 0..10, and 11 for unlabelled"
+    )
     assert problems(CamvidSource(segnet)) == [expected]
 
 
 def test_unknown_colours_are_named_with_their_pixels(colours):
     path = colours / "LabeledApproved_full" / "val_000001_L.png"
     mask_HW3 = np.asarray(Image.open(path)).copy()
-    mask_HW3[0, :7] = (1, 2, 3)
+    mask_HW3[0, :7] = (127, 64, 128)
     Image.fromarray(mask_HW3).save(path)
-    expected = f"{path}: unknown colour (1, 2, 3) (7 pixels); known are those of {colours}/label_colors.txt"
+    expected = (
+        f"{path}: unknown colour (127, 64, 128) (7 pixels); nearest to (127, 64, 128) is (128, 64, 128), Road; "
+        f"known are those of {colours}/label_colors.txt"
+    )
     assert problems(CamvidSource(colours)) == [expected]
 
 
 def test_many_unknown_values_are_cut_short(segnet):
     path = segnet / "valannot" / "val_000000.png"
     Image.fromarray(np.arange(64 * 80, dtype=np.uint64).reshape(64, 80).astype(np.uint8)).save(path)
-    assert "20 pixels) and 239 more; ids are" in problems(CamvidSource(segnet))[0]
+    assert "20 pixels) and 239 more; nearest to 12 is 11" in problems(CamvidSource(segnet))[0]
 
 
 def test_colours_where_ids_are_expected(segnet, colours):
@@ -295,10 +322,10 @@ def test_ids_where_colours_are_expected(segnet, colours):
     assert "expected a mask of RGB colours, this one has mode L" in problems(CamvidSource(colours))[0]
 
 
-def test_a_grey_frame(segnet):
-    path = segnet / "train" / "train_000000.png"
-    Image.open(path).convert("L").save(path)
-    assert problems(CamvidSource(segnet)) == [f"{path}: a frame must be 8-bit RGB, this one has mode L"]
+def test_a_mask_in_jpeg_is_refused(segnet):
+    path = segnet / "trainannot" / "train_000000.png"
+    Image.open(path).save(path, "JPEG")
+    assert problems(CamvidSource(segnet)) == [f"{path}: a mask in JPEG has lost its exact values; export masks as PNG"]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40, 500])
@@ -357,9 +384,9 @@ def test_nothing_is_published_of_a_folder_with_problems(segnet, tmp_path):
     (segnet / "trainannot" / "train_000001.png").unlink()
     path = segnet / "val" / "val_000000.png"
     path.write_bytes(b"")
-    with pytest.raises(DataError, match="camvid: 2 problems, nothing was written"):
+    with pytest.raises(DataError, match="camvid: 2 problems, nothing was published"):
         prepare(CamvidSource(segnet), open_store(str(tmp_path / "out")))
-    assert not list((tmp_path / "out").glob("*.*"))
+    assert not (tmp_path / "out" / "dataset.json").exists()
 
 
 def test_every_name_has_an_id_in_both_spaces():

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from roadbed.data.dataset import Dataset
+from roadbed.data.manifest import parse_manifest
 from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.data.sources.painted import PaintedSource
 from roadbed.errors import DamagedError, DataError, NotFoundError, UsageError
-from roadbed.storage import open_store
+from roadbed.storage import json_bytes, open_store
 
 SOURCE = PaintedSource({"train": 5, "val": 2}, size_px=(64, 80))
+
+
+def shard_path(folder: Path, name: str) -> Path:
+    """A shard or index of the dataset, wherever below `folder` it lies."""
+    (path,) = folder.glob(f"*/{name}")
+    return path
 
 
 @pytest.fixture
@@ -31,7 +38,9 @@ def test_samples_come_back_as_the_source_gave_them(folder):
     assert split.shard_sizes == [2, 2, 1]
     for sample, ref in enumerate(SOURCE.splits["train"]):
         shard_bytes = split.read_shard(split.index.shard_of(sample))
-        for image_HW3, mask_HW in (split.decode(sample, shard_bytes), split.read_sample(sample)):
+        first, num_bytes = split.range_of(sample)
+        in_shard = shard_bytes[first : first + num_bytes]
+        for image_HW3, mask_HW in (split.decode(sample, in_shard), split.read_sample(sample)):
             assert (image_HW3 == SOURCE.read(ref)[0]).all()
             assert (mask_HW == SOURCE.read(ref)[1]).all()
         assert split.key(sample) == ref.key
@@ -75,35 +84,35 @@ def test_an_unknown_split_names_those_there_are(folder):
 
 
 def test_a_changed_shard_is_named_with_both_sums(folder):
-    path = folder / "train-000001.tar"
+    path = shard_path(folder, "train-000001.tar")
     data = bytearray(path.read_bytes())
     data[3000] ^= 1
     path.write_bytes(data)
     split = Dataset.open(str(folder)).split("train")
     split.read_shard(0)
     expected = (
-        rf"train-000001\.tar: sha256 is {hashlib.sha256(data).hexdigest()[:12]}\.\.\., dataset\.json says "
-        rf"{split.shards[1].sha256[:12]}\.\.\.; the shard is damaged, prepare the dataset again with --replace"
+        rf"train-000001\.tar: sha256 is {hashlib.sha256(data).hexdigest()}, expected {split.shards[1].sha256} as "
+        r"dataset\.json says; the shard is damaged, mend it with `roadbed data verify --repair`"
     )
     with pytest.raises(DamagedError, match=expected):
         split.read_shard(1)
 
 
 def test_a_short_shard_is_named(folder):
-    path = folder / "val-000000.tar"
+    path = shard_path(folder, "val-000000.tar")
     path.write_bytes(path.read_bytes()[:-512])
-    with pytest.raises(DamagedError, match=r"val-000000\.tar: \d+ bytes, dataset\.json says \d+; the shard is damaged"):
+    with pytest.raises(DamagedError, match=r"val-000000\.tar: sha256 is .*; the shard is damaged"):
         Dataset.open(str(folder)).split("val").read_shard(0)
 
 
 def test_a_missing_shard_is_named(folder):
-    (folder / "val-000000.tar").unlink()
+    shard_path(folder, "val-000000.tar").unlink()
     with pytest.raises(DamagedError, match=r"dataset.json names this shard, but it is not there; .* --replace"):
         Dataset.open(str(folder)).split("val").read_shard(0)
 
 
 def test_a_changed_index_is_named(folder):
-    path = folder / "val.index"
+    path = shard_path(folder, "val.index")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(DamagedError, match=r"val\.index: sha256 is .* the index is damaged"):
         Dataset.open(str(folder)).split("val").key(0)
@@ -111,26 +120,31 @@ def test_a_changed_index_is_named(folder):
 
 def test_a_sample_of_other_bytes_is_named(folder):
     split = Dataset.open(str(folder)).split("train")
-    shard_bytes = bytearray(split.read_shard(0))
+    path = shard_path(folder, "train-000000.tar")
+    shard_bytes = bytearray(path.read_bytes())
     shard_bytes[split.index.record(1).mask_offset + 50] ^= 1
-    split.decode(0, bytes(shard_bytes))
+    ranges = [slice(first, first + num_bytes) for first, num_bytes in map(split.range_of, range(2))]
+    assert [split.is_intact(sample, bytes(shard_bytes[ranges[sample]])) for sample in range(2)] == [True, False]
+    path.write_bytes(shard_bytes)
+    split.read_sample(0)
     with pytest.raises(DamagedError, match=r"train-000000\.tar: sample train_000001 is not what the index says"):
-        split.decode(1, bytes(shard_bytes))
-    (folder / "train-000000.tar").write_bytes(shard_bytes)
-    with pytest.raises(DamagedError, match="sample train_000001 is not what the index says"):
         split.read_sample(1)
 
 
 def rewrite(folder: Path, change) -> None:
-    values = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps(change(values)))
+    """Change dataset.json as another program would that knows how it is written."""
+    values = change(json.loads((folder / "dataset.json").read_text()))
+    if isinstance(values, dict):
+        values.pop("checksum", None)
+        values["checksum"] = hashlib.sha256(json_bytes(values)).hexdigest()
+    (folder / "dataset.json").write_bytes(json_bytes(values))
 
 
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (lambda v: v | {"format": "roadbed-dataset/2"}, DataError, "newer than this roadbed, which reads up to"),
-        (lambda v: v | {"format": "roadbed-dataset/0"}, DataError, "formats begin with roadbed-dataset/1"),
+        (lambda v: v | {"format": "roadbed-dataset/3"}, DataError, "newer than this roadbed, which reads roadbed-data"),
+        (lambda v: v | {"format": "roadbed-dataset/1"}, DataError, "older than this roadbed, which reads roadbed-data"),
         (lambda v: v | {"format": "mosaic/2"}, DataError, "is it another tool's file?"),
         (lambda v: {"shards": []}, DataError, "its format is None"),
         (lambda v: [1], DamagedError, "expected an object, found list"),
@@ -143,6 +157,38 @@ def test_another_dataset_json_is_refused(folder, change, kind, words):
     with pytest.raises(kind, match=r"dataset\.json: ") as caught:
         Dataset.open(str(folder))
     assert words in str(caught.value)
+
+
+def test_what_is_rewritten_by_the_rules_is_read(folder):
+    rewrite(folder, lambda values: values | {"channel_mean": [0.5, 0.5, 0.5]})
+    assert Dataset.open(str(folder)).channel_mean == (0.5, 0.5, 0.5)
+
+
+def test_a_flipped_bit_anywhere_in_dataset_json_is_found(folder):
+    data = (folder / "dataset.json").read_bytes()
+    parse_manifest(data, origin="x")
+    for place in range(len(data)):
+        for bit in (0, 5, 7):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            with pytest.raises((DamagedError, DataError), match="x: "):
+                parse_manifest(bytes(flipped), origin="x")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.replace(b"town", b"twon").replace(b"painted", b"pained"), r"its checksum is \w{12}\.\.\., "),
+        (lambda data: data + b" ", "not JSON as roadbed writes it"),
+        (lambda data: data.replace(b'"jpeg_quality": 95', b'"jpeg_quality": NaN'), "not JSON as roadbed writes it"),
+        (lambda data: data.replace(b'"checksum"', b'"cheeksum"'), "it names None"),
+    ],
+)
+def test_other_bytes_than_roadbed_writes_are_damage(folder, change, words):
+    path = folder / "dataset.json"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DamagedError, match=words):
+        Dataset.open(str(folder))
 
 
 def test_half_a_dataset_json_is_damaged(folder):

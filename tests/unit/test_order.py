@@ -1,84 +1,33 @@
-"""The lanes contract, over generated datasets, batches, ranks and stop points."""
+"""Orders of fixed datasets: what may never change, and how well samples are mixed.
+
+What holds for every dataset and any workers is tested in test_order_properties.py.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_rank, lanes_of_rank
+from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_process, lanes_of_rank
 
 DIGEST = "c0ffee00" * 8
 FIRST_BATCH = [581, 499, 478, 368, 782, 930, 896, 1234]
 FIRST_SEED = 1747339173
-
-shard_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=12)
-orders = st.builds(
-    EpochOrder,
-    shard_sizes,
-    digest=st.just(DIGEST),
-    seed=st.integers(0, 3),
-    epoch=st.integers(0, 3),
-    global_batch=st.integers(1, 10),
-    window_shards=st.integers(1, 5),
-)
+UNEVEN_SHARDS = [1 + number * number % 37 for number in range(53)]
+UNEVEN_EPOCHS = {
+    0: "b78de95067295640a9e4ab388ebcdb44f5864ae908dffa44bc71dbb1c89ad156",
+    5: "2839ce38e7c4f475fd572e08a02c4fddc2a0e101c513c92d0e5d200d608b79f3",
+}
 
 
 def global_batches(order: EpochOrder, num_ranks: int, batches: range) -> list[list[int]]:
     """Each global batch as `num_ranks` ranks draw it together."""
     lanes = [lanes_of_rank(rank, num_ranks=num_ranks, num_lanes=order.num_lanes) for rank in range(num_ranks)]
     return [[int(sample) for own in lanes for sample in order.batch(number, own)] for number in batches]
-
-
-@settings(max_examples=400, deadline=None)
-@given(order=orders)
-def test_an_epoch_holds_every_sample_once(order: EpochOrder) -> None:
-    drawn = [sample for batch in global_batches(order, 1, range(order.num_batches)) for sample in batch]
-    assert sorted(drawn) == list(range(order.num_samples))
-
-
-@settings(max_examples=400, deadline=None)
-@given(order=orders, data=st.data())
-def test_killed_anywhere_and_resumed_with_other_ranks_it_goes_on_exactly(
-    order: EpochOrder, data: st.DataObject
-) -> None:
-    before = data.draw(st.integers(1, order.num_lanes), label="ranks before")
-    after = data.draw(st.integers(1, order.num_lanes), label="ranks after")
-    stop = data.draw(st.integers(0, order.num_batches), label="next batch")
-    whole = global_batches(order, 1, range(order.num_batches))
-    assert (
-        global_batches(order, before, range(stop)) + global_batches(order, after, range(stop, order.num_batches))
-        == whole
-    )
-
-
-@settings(max_examples=200, deadline=None)
-@given(order=orders)
-def test_only_the_last_batch_is_short(order: EpochOrder) -> None:
-    sizes = [len(batch) for batch in global_batches(order, 1, range(order.num_batches))]
-    assert all(size == order.num_lanes for size in sizes[:-1])
-    assert 1 <= sizes[-1] <= order.num_lanes
-
-
-@given(num_ranks=st.integers(1, 40), num_lanes=st.integers(1, 200))
-def test_lanes_are_shared_out_evenly_and_once(num_ranks: int, num_lanes: int) -> None:
-    shares = [lanes_of_rank(rank, num_ranks=num_ranks, num_lanes=num_lanes) for rank in range(num_ranks)]
-    assert [lane for share in shares for lane in share] == list(range(num_lanes))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-@given(num_ranks=st.integers(1, 9), num_samples=st.integers(0, 60), batch_size=st.integers(1, 9))
-def test_evaluation_batches_do_not_depend_on_the_ranks(num_ranks: int, num_samples: int, batch_size: int) -> None:
-    def batches(ranks: int) -> list[range]:
-        return [
-            batch
-            for rank in range(ranks)
-            for batch in batches_of_rank(rank, num_ranks=ranks, num_samples=num_samples, batch_size=batch_size)
-        ]
-
-    assert batches(num_ranks) == batches(1)
-    assert [sample for batch in batches(num_ranks) for sample in batch] == list(range(num_samples))
 
 
 def order(**changes: object) -> EpochOrder:
@@ -96,6 +45,40 @@ def test_the_order_is_fixed_for_ever() -> None:
     """A changed order breaks every run that is resumed; these numbers may never change."""
     assert order().batch(0, range(8)).tolist() == FIRST_BATCH
     assert augmentation_seed(DIGEST, seed=0, epoch=0, sample=0) == FIRST_SEED
+
+
+@pytest.mark.parametrize("epoch", UNEVEN_EPOCHS)
+def test_whole_epochs_of_uneven_shards_are_fixed_for_ever(epoch: int) -> None:
+    made = EpochOrder(UNEVEN_SHARDS, digest=DIGEST, seed=3, epoch=epoch, global_batch=7, window_shards=3)
+    drawn = [sample for batch in global_batches(made, 1, range(made.num_batches)) for sample in batch]
+    assert hashlib.sha256(np.array(drawn, "<i8").tobytes()).hexdigest() == UNEVEN_EPOCHS[epoch]
+
+
+def test_an_empty_split_has_no_batches() -> None:
+    made = EpochOrder([], digest=DIGEST, seed=0, epoch=0, global_batch=8, window_shards=4)
+    assert (made.num_samples, made.num_batches, made.batch(0, range(8)).tolist()) == (0, 0, [])
+
+
+class Batches(IterableDataset):  # type: ignore[misc]
+    """The global batches from `first` on, as torch's own DataLoader has them made by its workers."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    def __iter__(self) -> Iterator[list[int]]:
+        worker = get_worker_info()
+        process, num_processes = (worker.id, worker.num_workers) if worker else (0, 1)
+        made = order()
+        numbers = batches_of_process(self._first, made.num_batches, process=process, num_processes=num_processes)
+        return iter(global_batches(made, 1, numbers))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_num_workers_of_a_dataloader_does_not_change_the_order(num_workers: int) -> None:
+    made = order()
+    drawn = list(DataLoader(Batches(first=21), batch_size=None, num_workers=num_workers))
+    assert drawn == global_batches(made, 1, range(21, made.num_batches))
 
 
 def test_a_rank_reads_few_shards_at_a_time() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roadbed.data.labels import CAMVID_11, CAMVID_32
-from roadbed.data.sources.painted import PaintedSource
+from roadbed.data.sources.painted import PaintedSource, paint_folder
 from roadbed.errors import UsageError
 
 # Share of labelled pixels in CamVid's train (docs of the dataset), by class.
@@ -68,11 +68,23 @@ def test_masks_hold_classes_or_the_ignore_id_alone(masks):
     assert {"Sky", "Road", "Sidewalk", "Building"} <= names
 
 
-def test_the_fingerprint_follows_what_was_asked_for():
-    asked = [{}, {"seed": 1}, {"size_px": (90, 120)}, {"label_space": CAMVID_32}, {"num_samples": {"train": 9}}]
-    prints = [PaintedSource(**options).fingerprint() for options in asked]
-    assert len(set(prints)) == 5
-    assert PaintedSource().fingerprint() == prints[0]
+def test_settings_and_digests_follow_what_was_asked_for():
+    asked = [{}, {"seed": 1}, {"size_px": (90, 120)}]
+    assert len({PaintedSource(**options).settings for options in asked}) == 3
+    assert PaintedSource().settings == PaintedSource().settings
+    source = PaintedSource({"train": 3, "val": 2})
+    assert len({source.digest(ref) for refs in source.splits.values() for ref in refs}) == 5
+
+
+@pytest.mark.parametrize("arrangement", ["segnet", "original", "cityscapes", "folder"])
+def test_painted_files_are_the_same_every_time(tmp_path, arrangement):
+    found = []
+    for name in ("a", "b"):
+        paint_folder(tmp_path / name, {"train": 2, "val": 1}, arrangement=arrangement, size_px=(64, 80))
+        paths = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        found.append([(path.relative_to(tmp_path / name), path.read_bytes()) for path in paths])
+    assert found[0] == found[1]
+    assert len(found[0]) >= 6
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from roadbed.data.shards import (
     decode_index,
     encode_index,
     escape_key,
+    join_indexes,
     sample_checksum,
     unescape_key,
 )
@@ -87,6 +89,16 @@ def test_webdataset_reads_keys_with_dots_and_folders(tmp_path):
     assert (samples[1]["mask.png"][..., 0] == mask_HW).all()
 
 
+def test_frames_and_masks_bear_the_suffix_of_their_encoding(tmp_path):
+    options = PrepareOptions(image_encoding="zstd", mask_encoding="zstd")
+    source = PaintedSource({"train": 2}, size_px=(64, 80))
+    split = prepare(source, open_store(str(tmp_path)), options=options).split("train")
+    with tarfile.open(tmp_path / split.shards[0].key) as tar:
+        assert tar.getnames()[:2] == ["train_000000.rgb.zst", "train_000000.mask.zst"]
+    for ref, found in zip(source.splits["train"], map(split.read_sample, range(2)), strict=True):
+        assert all((ours == theirs).all() for ours, theirs in zip(found, source.read(ref), strict=True))
+
+
 def test_webdataset_and_tar_read_a_prepared_dataset(tmp_path):
     source = PaintedSource({"train": 5}, size_px=(64, 80))
     dataset = prepare(source, open_store(str(tmp_path)), options=PrepareOptions(samples_per_shard=2))
@@ -138,6 +150,26 @@ def test_samples_outside_are_index_errors(sample):
     for ask in (index.key, index.shard_of, index.record):
         with pytest.raises(IndexError, match="of 3"):
             ask(sample)
+
+
+@given(st.lists(st.integers(0, 3), max_size=5))
+def test_joined_indexes_are_the_index_of_all(sizes):
+    records = written()[1]
+    shards = [records[:size] for size in sizes]
+    joined = join_indexes([encode_index(shard) for shard in shards])
+    assert joined == encode_index([record for shard in shards for record in shard])
+
+
+def test_an_index_of_many_samples_has_no_objects_of_its_own():
+    records = written()[1]
+    shards = [encode_index(records * 50)] * 400
+    data = join_indexes(shards)
+    tracemalloc.start()
+    index = decode_index(data, [150] * 400, origin="x")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert index.record(59_999) == records[2]
+    assert peak_bytes < index.num_samples
 
 
 def test_an_empty_index_is_whole():

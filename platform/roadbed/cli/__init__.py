@@ -16,6 +16,7 @@ from roadbed import __version__
 from roadbed.errors import RoadbedError
 
 VERBS = {
+    "bench": "measure speed and memory on this machine",
     "data": "prepare datasets and look at them",
     "explain": "print every field of a job spec with its default and meaning",
     "local": "run a local S3 server and a local Ray",

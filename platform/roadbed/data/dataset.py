@@ -98,6 +98,11 @@ class Split:
         """One sample by a ranged read, for those who want few. Raises DamagedError if its bytes were changed."""
         return self.decode(sample, self.read_range(sample))
 
+    def members(self, sample: int) -> tuple[bytes, bytes]:
+        """The encoded frame and mask of a sample, by a ranged read. Raises DamagedError as `read_range` does."""
+        image, mask, _ = self._members(sample, self.read_range(sample))
+        return bytes(image), bytes(mask)
+
     def _members(self, sample: int, data: SampleBytes) -> tuple[memoryview, memoryview, bytes]:
         """Encoded frame, encoded mask, and the checksum of both."""
         record, view = self.index.record(sample), memoryview(data)
@@ -148,22 +153,14 @@ class Dataset:
 
 
 def _get_checked(store: Store, info: ShardInfo | IndexInfo, *, what: str) -> bytes:
-    uri = f"{store.uri}/{info.key}"
+    """The object that dataset.json names. Raises DamagedError that says what differs."""
     try:
-        data = store.get(info.key)
+        return store.get(info.key, sha256=info.sha256)
     except NotFoundError:
-        raise _absent(uri, what) from None
-    if len(data) != info.num_bytes:
-        raise DamagedError(
-            f"{uri}: {len(data)} bytes, dataset.json says {info.num_bytes}; the {what} is damaged, {REMEDY}"
-        )
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != info.sha256:
-        found, named = sha256[:12], info.sha256[:12]
-        raise DamagedError(
-            f"{uri}: sha256 is {found}..., dataset.json says {named}...; the {what} is damaged, {REMEDY}"
-        )
-    return data
+        raise _absent(f"{store.uri}/{info.key}", what) from None
+    except DamagedError as error:
+        differs = str(error).partition(";")[0]
+        raise DamagedError(f"{differs} as dataset.json says; the {what} is damaged, {REMEDY}") from None
 
 
 def _absent(uri: str, what: str) -> DamagedError:

@@ -224,6 +224,13 @@ CITYSCAPES_30 = _space("cityscapes-30", {name: color for _, name, color in _CITY
 CITYSCAPES_19 = _space("cityscapes-19", {name: color for _, name, color in _CITYSCAPES_EVALUATED})
 
 
+# Every labelIds value that occurs, with its name; 0..3 are no classes.
+CITYSCAPES_RAW_NAMES: Mapping[int, str] = {
+    **dict(enumerate(("unlabeled", "ego vehicle", "rectification border", "out of roi"))),
+    **{raw_id: name for raw_id, name, _ in _CITYSCAPES},
+}
+
+
 def _table(rows: tuple[tuple[int, str, Color], ...]) -> np.ndarray:
     table_N = np.full(256, IGNORE_ID, np.uint8)
     table_N[[raw_id for raw_id, _, _ in rows]] = np.arange(len(rows))

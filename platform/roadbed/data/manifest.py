@@ -1,9 +1,10 @@
 """dataset.json: what a prepared dataset is, written last, so that a prefix without it is no dataset.
 
     {
-     "format": "roadbed-dataset/1",
+     "format": "roadbed-dataset/2",
+     "checksum": SHA256,                                         of this document's bytes without this field
      "source": {"kind": "camvid", "fingerprint": SHA256},        what it was made from
-     "options": {"image_encoding": "jpeg", "jpeg_quality": 95, "samples_per_shard": 32},
+     "options": {"image_encoding": "jpeg", "jpeg_quality": 95, "mask_encoding": "png", "samples_per_shard": 32},
      "label_space": {"name", "ignore_id", "classes": [{"name", "color": [r, g, b]}, ...]},
      "channel_mean": [r, g, b], "channel_std": [r, g, b],        over the pixels of train, 0..1
      "splits": {
@@ -16,27 +17,30 @@
      }
     }
 
-Keys are relative to the dataset's prefix. JSON has sorted keys and no timestamps: the same source and options give the
-same bytes. The dataset's digest is the sha256 of these bytes.
+Keys are relative to the dataset's prefix: shards and indexes lie in a folder named by source and options, as in
+`0123456789ab/train-000000.tar`, so that a new dataset is made beside the one that it replaces. JSON has sorted keys and
+no timestamps: the same source and options give the same bytes, and bytes that are not exactly those of the checksum are
+refused. The dataset's digest is the sha256 of these bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from roadbed.data.encoding import ImageEncoding
+from roadbed.data.encoding import ImageEncoding, MaskEncoding
 from roadbed.data.labels import LabelSpace
 from roadbed.errors import DamagedError, DataError
 from roadbed.storage import json_bytes
 
 MANIFEST_KEY = "dataset.json"
 FORMAT_NAME = "roadbed-dataset"
-FORMAT_NUMBER = 1
+FORMAT_NUMBER = 2
 
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -83,11 +87,12 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What determines the bytes of a dataset, next to its source. `jpeg_quality` is unused for PNG."""
+    """What determines the bytes of a dataset, next to its source. `jpeg_quality` is for JPEG alone."""
 
     samples_per_shard: Annotated[int, Field(ge=1)] = 32
     image_encoding: ImageEncoding = "jpeg"
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    mask_encoding: MaskEncoding = "png"
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,13 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The bytes of dataset.json."""
         values: dict[str, Any] = {"format": f"{FORMAT_NAME}/{FORMAT_NUMBER}", **dataclasses.asdict(self)}
-        return json_bytes(values)
+        return json_bytes({**values, "checksum": _checksum(values)})
 
 
 def parse_manifest(data: bytes, *, origin: str) -> Manifest:
     """Read dataset.json; `origin` is its uri, for error texts.
 
-    Raises DataError for another or a newer format, DamagedError for what is no whole dataset.json.
+    Raises DataError for another format, DamagedError for what is no whole dataset.json, to the last byte.
     """
     try:
         values = json.loads(data)
@@ -118,7 +123,9 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
         raise _damaged(origin, f"not JSON ({error})") from None
     if not isinstance(values, dict):
         raise _damaged(origin, f"expected an object, found {type(values).__name__}")
-    _check_format(values.pop("format", None), origin)
+    _check_format(values.get("format"), origin)
+    _check_bytes(data, values, origin)
+    del values["format"], values["checksum"]
     try:
         manifest = TypeAdapter(Manifest).validate_python(values)
     except ValidationError as error:
@@ -137,11 +144,32 @@ def _check_format(found: object, origin: str) -> None:
         )
     if int(number) > FORMAT_NUMBER:
         raise DataError(
-            f"{origin}: format {found} is newer than this roadbed, which reads up to {FORMAT_NAME}/{FORMAT_NUMBER}; "
+            f"{origin}: format {found} is newer than this roadbed, which reads {FORMAT_NAME}/{FORMAT_NUMBER}; "
             "install a newer roadbed, or prepare the dataset again with this one"
         )
-    if int(number) < 1:
-        raise DataError(f"{origin}: there is no format {found}; formats begin with {FORMAT_NAME}/1")
+    if int(number) < FORMAT_NUMBER:
+        raise DataError(
+            f"{origin}: format {found} is older than this roadbed, which reads {FORMAT_NAME}/{FORMAT_NUMBER}; "
+            "prepare the dataset again with --replace"
+        )
+
+
+def _check_bytes(data: bytes, values: dict[str, Any], origin: str) -> None:
+    """Raises DamagedError unless `data` is the canonical JSON of `values`, and these have the checksum they name."""
+    named = values.get("checksum")
+    try:
+        found = _checksum({key: value for key, value in values.items() if key != "checksum"})
+        is_canonical = json_bytes(values) == data
+    except ValueError as error:
+        raise _damaged(origin, f"not JSON as roadbed writes it ({error})") from None
+    if found != named:
+        raise _damaged(origin, f"its checksum is {found[:12]}..., it names {str(named)[:12]}...")
+    if not is_canonical:
+        raise _damaged(origin, "not JSON as roadbed writes it")
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json_bytes(values)).hexdigest()
 
 
 def _check_sums(manifest: Manifest, origin: str) -> None:
@@ -155,4 +183,7 @@ def _check_sums(manifest: Manifest, origin: str) -> None:
 
 
 def _damaged(origin: str, what: str) -> DamagedError:
-    return DamagedError(f"{origin}: {what}; dataset.json is damaged, prepare the dataset again with --replace")
+    return DamagedError(
+        f"{origin}: {what}; dataset.json is damaged, restore it with `roadbed data verify --repair --from COPY`, "
+        "or prepare the dataset again with --replace"
+    )

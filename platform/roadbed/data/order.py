@@ -53,9 +53,9 @@ class EpochOrder:
         self._shards = _permutation(len(sizes), (*self._entropy, _SHARDS))
         self._window_shards = window_shards
         ends = np.cumsum(sizes[self._shards])
-        self._window_ends = ends[
-            np.minimum(np.arange(window_shards - 1, len(sizes) + window_shards - 1, window_shards), len(sizes) - 1)
-        ]
+        last_shards = np.arange(window_shards - 1, len(sizes) + window_shards - 1, window_shards)
+        self._window_ends = ends[np.minimum(last_shards, len(sizes) - 1)]
+        self._window_starts = np.concatenate([[0], self._window_ends[:-1]])
         self._window = lru_cache(maxsize=2 * global_batch + 2)(self._shuffled_window)
 
     def batch(self, number: int, lanes: range) -> IntArray:
@@ -64,17 +64,13 @@ class EpochOrder:
         Fewer than `len(lanes)` in the last batch, where a lane may have ended.
         """
         short, long_lanes = divmod(self.num_samples, self.num_lanes)
-        positions = [
-            lane * short + min(lane, long_lanes) + number
-            for lane in lanes
-            if number < short + (1 if lane < long_lanes else 0)
-        ]
-        return np.array([self._sample_at(position) for position in positions], dtype=np.int64)
-
-    def _sample_at(self, position: int) -> int:
-        window = int(np.searchsorted(self._window_ends, position, side="right"))
-        start = int(self._window_ends[window - 1]) if window else 0
-        return int(self._window(window)[position - start])
+        own_lanes = np.arange(lanes.start, lanes.stop)
+        going_lanes = own_lanes[number < short + (own_lanes < long_lanes)]
+        positions = going_lanes * short + np.minimum(going_lanes, long_lanes) + number
+        windows = np.searchsorted(self._window_ends, positions, side="right")
+        places = positions - self._window_starts[windows]
+        samples = (self._window(window)[place] for window, place in zip(windows.tolist(), places.tolist(), strict=True))
+        return np.fromiter(samples, np.int64, len(positions))
 
     def _shuffled_window(self, window: int) -> IntArray:
         shards = self._shards[window * self._window_shards : (window + 1) * self._window_shards]
@@ -85,6 +81,15 @@ class EpochOrder:
 def lanes_of_rank(rank: int, *, num_ranks: int, num_lanes: int) -> range:
     """The contiguous lanes that a rank owns. Every lane has one owner, and shares differ by one lane at most."""
     return range(rank * num_lanes // num_ranks, (rank + 1) * num_lanes // num_ranks)
+
+
+def batches_of_process(first: int, num_batches: int, *, process: int, num_processes: int) -> range:
+    """The numbers of the batches that one of a rank's loader processes makes: `first`, first + 1, ... dealt in turn.
+
+    `num_batches` is that of the whole epoch. torch's DataLoader asks its workers in turn, so the batches come in the
+    order of their numbers however many workers there are.
+    """
+    return range(first + process, num_batches, num_processes)
 
 
 def batches_of_rank(rank: int, *, num_ranks: int, num_samples: int, batch_size: int) -> list[range]:

@@ -1,15 +1,50 @@
-"""Work in threads: results in order, the first error ends it, and a counter that tells how far it is."""
+"""Work in parallel: results in order, the first error ends it, and a counter that tells how far it is.
+
+A `Mapper` says where: in threads of this process (here), or as Ray tasks (runtime/map.py).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 Progress = Callable[[int, int], None]
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+class Mapper(Protocol):
+    """Works on many items at once."""
+
+    def map(
+        self, function: Callable[[ItemT], ResultT], items: Sequence[ItemT], *, count: Callable[[ItemT], Any]
+    ) -> list[ResultT]:
+        """`function` of every item, results in the order of `items`.
+
+        Function and items must pickle. `count` is called in this process, from any thread, with each item that is
+        done. After the first error no other item is begun, and the error is raised as it is.
+        """
+
+
+class Threads:
+    """A Mapper that works in `num_threads` threads of this process."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
+
+    def map(
+        self, function: Callable[[ItemT], ResultT], items: Sequence[ItemT], *, count: Callable[[ItemT], Any]
+    ) -> list[ResultT]:
+        """See Mapper."""
+
+        def work(item: ItemT) -> ResultT:
+            result = function(item)
+            count(item)
+            return result
+
+        return in_threads(work, items, self._num_threads)
 
 
 def in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT], num_threads: int) -> list[ResultT]:
@@ -41,9 +76,9 @@ class ProgressCounter:
         self._counts = 0
         self._lock = threading.Lock()
 
-    def count(self) -> None:
-        """One more round of one item is done."""
+    def count(self, num_items: int = 1) -> None:
+        """One more round of that many items is done."""
         with self._lock:
-            self._counts += 1
+            self._counts += num_items
             if self._progress is not None:
                 self._progress(self._counts // self._rounds, self._total)

@@ -1,31 +1,35 @@
-"""From a source to a dataset in a store: plan, check, pack, publish.
+"""From a source to a dataset in a store: plan, fingerprint, pack, publish.
 
-Shards are planned before anything is encoded, so that any number of threads writes the same bytes. Every sample is
-checked before anything is written. dataset.json comes last: killed before it, a preparation leaves no dataset, and
-simply runs again.
+Shards lie in a folder of the destination that is named by source and options, so a new dataset is made beside the one
+that it replaces. dataset.json comes last: killed before it, a preparation leaves shards and their parts, which the next
+one takes up.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, Manifest, PrepareOptions, SourceInfo, SplitInfo
-from roadbed.data.packing import PackedShard, ShardPlan, channel_moments, pack_shard
-from roadbed.data.parallel import Progress, ProgressCounter, in_threads
-from roadbed.data.shards import encode_index, escape_key
-from roadbed.data.sources import RefT, Source, natural_order
-from roadbed.errors import ConflictError, DataError, RoadbedError
-from roadbed.storage import Store
+from roadbed.data.packing import Packer, channel_moments
+from roadbed.data.parallel import Mapper, Progress, ProgressCounter, Threads, in_threads
+from roadbed.data.parts import PackedShard, parts_prefix
+from roadbed.data.planning import TRAIN_SPLIT, ShardPlan, arrangement_problems, fingerprint, plan_shards
+from roadbed.data.shards import join_indexes
+from roadbed.data.sources import RefT, Source
+from roadbed.errors import ConflictError, DamagedError, DataError, NotFoundError
+from roadbed.storage import Store, json_bytes
 
 __all__ = ["PrepareOptions", "prepare"]
 
-TRAIN_SPLIT = "train"
 MAX_PROBLEMS_SHOWN = 20
+FOLDER_DIGITS = 12
+DELETING_THREADS = 8
 
 
 def prepare(
@@ -33,51 +37,65 @@ def prepare(
     store: Store,
     *,
     options: PrepareOptions | None = None,
-    num_threads: int = 2,
+    mapper: Mapper | None = None,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Make the dataset of `source` at the root of `store`, or return the one that is there already.
 
-    A whole dataset of the same source and options is reused; one with missing objects is made again. Another dataset
-    is an error unless `replace`, which deletes its dataset.json before anything is written.
+    A whole dataset of the same source and options is used as it is; one with missing objects is made again. Another
+    dataset is an error unless `replace`: then it stays whole and readable until the new one takes its place, after
+    which its objects are deleted. Shards that an interrupted preparation of the same source and options left are used.
 
-    `progress(done, total)` counts samples; a checked one is half done, a packed one wholly. It is called from any
-    thread, one call at a time.
+    `mapper` says where samples are read and packed, by default in two threads; the bytes do not depend on it.
+    `progress(done, total)` counts samples, one call at a time, from any thread: a digested one is half done, a packed
+    one wholly. It ends at half of the total if the dataset that is there is used.
 
     Raises DataError for what is wrong with the source (the first 20 problems, and how many there are) or for another
-    dataset in the way; StoreError when the store fails.
+    dataset in the way; ConflictError if somebody else publishes another one meanwhile; StoreError when the store fails.
     """
-    options = options or PrepareOptions()
-    source_info = SourceInfo(source.kind, source.fingerprint())
-    is_there = any(item.key == MANIFEST_KEY for item in store.list(MANIFEST_KEY))
-    if is_there and not replace:
-        existing = Dataset.load(store)
-        _refuse_another(existing, source, source_info, options)
+    options, mapper = options or PrepareOptions(), mapper or Threads(2)
+    old_etag = _manifest_etag(store)
+    existing = Dataset.load(store) if old_etag is not None and not replace else None
+    if existing is not None:
+        _refuse_another(existing, source, options)
+    plans = plan_shards(source, options.samples_per_shard)
+    counter = ProgressCounter(sum(len(plan.refs) for plan in plans), progress, rounds=2)
+    if problems := arrangement_problems(source):
+        packer = Packer(source, store, "", options, is_check_only=True)
+        _, more = _pack(packer, plans, mapper, counter)
+        raise _refusal(source.kind, problems + more)
+    source_info = SourceInfo(source.kind, fingerprint(source, plans, mapper, count=partial(_count, counter)))
+    if existing is not None:
+        _refuse_another(existing, source, options, source_info)
         if _is_whole(existing, store):
             return existing
-
-    plans = _plan(source, options.samples_per_shard)
-    counter = ProgressCounter(sum(len(plan.refs) for plan in plans), progress, rounds=2)
-    _check(source, plans, num_threads, counter)
-
-    old_keys = _retract(store) if is_there else set()
-    packed = in_threads(
-        lambda plan: pack_shard(plan, source, store, options=options, count=counter.count), plans, num_threads
-    )
-    manifest = _describe(source, source_info, options, packed, store)
-    _publish(manifest, store)
-    for key in old_keys - _sizes(manifest).keys():
-        store.delete(key)
+    folder = _folder(source_info, options)
+    packer = Packer(source, store, folder, options, finished=_finished(store, folder))
+    packed, problems = _pack(packer, plans, mapper, counter)
+    if problems:
+        _take_back(store, folder)
+        raise _refusal(source.kind, problems)
+    manifest = _describe(packer, source_info, packed)
+    _publish(manifest, store, old_etag)
     return Dataset.load(store)
 
 
-def _refuse_another(existing: Dataset, source: Source[RefT], source_info: SourceInfo, options: PrepareOptions) -> None:
+def _manifest_etag(store: Store) -> str | None:
+    """The etag of dataset.json, None if there is none. The listing tells a bucket that is not there from that."""
+    is_there = any(item.key == MANIFEST_KEY for item in store.list(MANIFEST_KEY))
+    return store.get_with_etag(MANIFEST_KEY)[1] if is_there else None
+
+
+def _refuse_another(
+    existing: Dataset, source: Source[RefT], options: PrepareOptions, source_info: SourceInfo | None = None
+) -> None:
+    """Raises DataError that says how the dataset that is there differs; `source_info` None: not known yet."""
     found = existing.manifest
     differences = []
     if found.label_space != source.label_space:
         differences.append(f"classes are {found.label_space.name}, asked for {source.label_space.name}")
-    elif found.source != source_info:
+    elif source_info is not None and found.source != source_info:
         was, now = (f"{info.kind} {info.fingerprint[:12]}..." for info in (found.source, source_info))
         differences.append(f"it was made from {was}, asked for {now}")
     for name in PrepareOptions.__dataclass_fields__:
@@ -87,7 +105,7 @@ def _refuse_another(existing: Dataset, source: Source[RefT], source_info: Source
     if differences:
         raise DataError(
             f"{existing.uri}: another dataset is here ({'; '.join(differences)}); "
-            "choose another destination, or pass --replace to delete this one"
+            "choose another destination, or pass --replace to put the new one in its place"
         )
 
 
@@ -96,105 +114,102 @@ def _is_whole(dataset: Dataset, store: Store) -> bool:
     return all(found.get(key) == num_bytes for key, num_bytes in _sizes(dataset.manifest).items())
 
 
-def _plan(source: Source[RefT], samples_per_shard: int) -> list[ShardPlan[RefT]]:
-    plans = []
-    for split, refs in source.splits.items():
-        ordered = sorted(refs, key=lambda ref: natural_order(ref.key))
-        for number, first in enumerate(range(0, len(ordered), samples_per_shard)):
-            batch = tuple(ordered[first : first + samples_per_shard])
-            plans.append(ShardPlan(split, f"{split}-{number:06d}.tar", batch))
-    return plans
+def _folder(source_info: SourceInfo, options: PrepareOptions) -> str:
+    """The folder of a dataset's objects: the same for the same source and options, another for any other."""
+    named = json_bytes({"source": asdict(source_info), "options": asdict(options)})
+    return hashlib.sha256(named).hexdigest()[:FOLDER_DIGITS]
 
 
-def _check(source: Source[RefT], plans: Sequence[ShardPlan[RefT]], num_threads: int, counter: ProgressCounter) -> None:
-    def check_plan(plan: ShardPlan[RefT]) -> list[str]:
-        problems = []
-        for ref in plan.refs:
-            problems += _key_problems(ref.key) + source.check(ref)
-            counter.count()
-        return problems
-
-    problems = [*source.problems, *_split_problems(source)]
-    for found in in_threads(check_plan, plans, num_threads):
-        problems += found
-    if problems:
-        shown = "\n".join(problems[:MAX_PROBLEMS_SHOWN])
-        more = len(problems) - MAX_PROBLEMS_SHOWN
-        rest = f"\n... and {more} more" if more > 0 else ""
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise DataError(f"{source.kind}: {count}, nothing was written\n{shown}{rest}")
+def _finished(store: Store, folder: str) -> frozenset[str]:
+    """The names of the shards that an interrupted preparation left in `folder`."""
+    prefix = parts_prefix(folder)
+    return frozenset(item.key.removeprefix(prefix) for item in store.list(prefix))
 
 
-def _key_problems(key: str) -> list[str]:
-    try:
-        escape_key(key)
-    except DataError as error:
-        return [str(error)]
-    return []
+def _pack(
+    packer: Packer[RefT], plans: Sequence[ShardPlan[RefT]], mapper: Mapper, counter: ProgressCounter
+) -> tuple[list[PackedShard], list[str]]:
+    """The shards in order, and the problems of those that could not be made."""
+    results = mapper.map(packer, plans, count=partial(_count, counter))
+    packed = [result for result in results if isinstance(result, PackedShard)]
+    return packed, [problem for result in results if isinstance(result, list) for problem in result]
 
 
-def _split_problems(source: Source[RefT]) -> Iterable[str]:
-    for split, refs in source.splits.items():
-        counts = Counter(ref.key for ref in refs)
-        if len(counts) < len(refs):
-            doubles = [key for key, count in counts.items() if count > 1]
-            yield f"split {split}: keys that occur more than once: {len(doubles)}, the first {doubles[0]}; rename files"
-    if not source.splits.get(TRAIN_SPLIT):
-        found = ", ".join(f"{split} ({len(refs)})" for split, refs in source.splits.items()) or "none"
-        yield f"split {TRAIN_SPLIT} has no samples, but channel means come from it; splits found: {found}"
+def _count(counter: ProgressCounter, plan: ShardPlan[RefT]) -> None:
+    counter.count(len(plan.refs))
 
 
-def _retract(store: Store) -> set[str]:
-    """Delete dataset.json, after which there is no dataset; the keys that it named, none if it could not be read."""
-    try:
-        old_keys = set(_sizes(Dataset.load(store).manifest))
-    except RoadbedError:
-        old_keys = set()
-    store.delete(MANIFEST_KEY)
-    return old_keys
+def _refusal(kind: str, problems: Sequence[str]) -> DataError:
+    shown = "\n".join(problems[:MAX_PROBLEMS_SHOWN])
+    more = len(problems) - MAX_PROBLEMS_SHOWN
+    rest = f"\n... and {more} more" if more > 0 else ""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return DataError(f"{kind}: {count}, nothing was published\n{shown}{rest}")
 
 
-def _describe(
-    source: Source[RefT],
-    source_info: SourceInfo,
-    options: PrepareOptions,
-    packed: Sequence[PackedShard],
-    store: Store,
-) -> Manifest:
+def _take_back(store: Store, folder: str) -> None:
+    """Delete what was packed into `folder`, unless it belongs to a dataset that is there, or may do so."""
+    keys = _keys_there(store)
+    if keys is not None:
+        _delete(store, {item.key for item in store.list(f"{folder}/")} - keys)
+
+
+def _describe(packer: Packer[RefT], source_info: SourceInfo, packed: Sequence[PackedShard]) -> Manifest:
+    """dataset.json of the packed shards; the indexes are put into the store."""
     splits = {
-        split: _finish_split(split, [shard for shard in packed if shard.split == split], source, store)
-        for split in source.splits
+        split: _finish_split(split, [shard for shard in packed if shard.split == split], packer)
+        for split in packer.source.splits
     }
-    train_counts_3x256 = np.sum([s.channel_counts_3x256 for s in packed if s.split == TRAIN_SPLIT], axis=0)
-    mean, std = channel_moments(train_counts_3x256)
-    return Manifest(source_info, options, source.label_space, mean, std, splits)
+    mean, std = channel_moments(np.sum([s.channel_sums_33 for s in packed if s.split == TRAIN_SPLIT], axis=0))
+    return Manifest(source_info, packer.options, packer.source.label_space, mean, std, splits)
 
 
-def _finish_split(split: str, packed: Sequence[PackedShard], source: Source[RefT], store: Store) -> SplitInfo:
-    index = encode_index([record for shard in packed for record in shard.records])
-    index_info = IndexInfo(f"{split}.index", len(index), hashlib.sha256(index).hexdigest())
-    store.put(index_info.key, index)
-    mask_counts_256 = np.sum([shard.mask_counts_256 for shard in packed], axis=0, initial=0) + np.zeros(256, np.int64)
+def _finish_split(split: str, packed: Sequence[PackedShard], packer: Packer[RefT]) -> SplitInfo:
+    key, index = f"{packer.folder}/{split}.index", join_indexes([shard.index for shard in packed])
+    packer.store.put(key, index)
+    none_K = np.zeros(packer.source.label_space.num_classes, np.int64)
+    class_pixels_K = sum((shard.class_pixels_K for shard in packed), none_K)
     return SplitInfo(
         num_samples=sum(shard.info.num_samples for shard in packed),
-        class_pixels=tuple(mask_counts_256[: source.label_space.num_classes].tolist()),
-        ignored_pixels=int(mask_counts_256[source.label_space.ignore_id]),
+        class_pixels=tuple(class_pixels_K.tolist()),
+        ignored_pixels=sum(shard.ignored_pixels for shard in packed),
         shards=tuple(shard.info for shard in packed),
-        index=index_info,
+        index=IndexInfo(key, len(index), hashlib.sha256(index).hexdigest()),
     )
 
 
-def _publish(manifest: Manifest, store: Store) -> None:
+def _publish(manifest: Manifest, store: Store, old_etag: str | None) -> None:
+    """Put dataset.json in place of what was there at the start, then delete what nobody needs any more."""
+    data = manifest.to_bytes()
+    old_keys = _keys_there(store) or set()
     try:
-        store.put_if(MANIFEST_KEY, manifest.to_bytes(), etag=None)
+        store.put_if(MANIFEST_KEY, data, etag=old_etag)
     except ConflictError:
-        raise ConflictError(
-            f"{store.uri}: somebody else published another dataset here in the meantime, and shards of both may be "
-            "mixed; choose different destinations, or run one of the two again with --replace"
-        ) from None
+        if _manifest_etag(store) is None or store.get(MANIFEST_KEY) != data:
+            raise ConflictError(
+                f"{store.uri}: somebody else published or deleted a dataset here in the meantime, and that was left as "
+                "it is; choose another destination, or run again with --replace, which takes up what is packed already"
+            ) from None
+    named = _sizes(manifest).keys()
+    folder = next(iter(named)).partition("/")[0]
+    _delete(store, (old_keys - named) | {item.key for item in store.list(parts_prefix(folder))})
+
+
+def _keys_there(store: Store) -> set[str] | None:
+    """What the dataset.json that is there names; nothing if there is none, None if it cannot be read."""
+    try:
+        return set(_sizes(Dataset.load(store).manifest))
+    except NotFoundError:
+        return set()
+    except (DamagedError, DataError):
+        return None
 
 
 def _sizes(manifest: Manifest) -> dict[str, int]:
     """Bytes by key of everything that dataset.json names."""
     sizes = {shard.key: shard.num_bytes for split in manifest.splits.values() for shard in split.shards}
     return sizes | {split.index.key: split.index.num_bytes for split in manifest.splits.values()}
+
+
+def _delete(store: Store, keys: set[str]) -> None:
+    in_threads(store.delete, sorted(keys), DELETING_THREADS)

@@ -1,12 +1,14 @@
-"""The encoded bytes of samples, fetched ahead: from this machine's cache, from memory, or by ranges.
+"""The encoded bytes of samples, fetched ahead: from memory, from this machine's cache, or by ranges.
 
-Shards come whole, in background threads, into the cache that all ranks of a machine share; without a cache they stay in
-memory up to a budget. From a folder on this machine, and where a rank needs few samples of each shard, the samples'
-own ranges are read. Whatever way they came, the bytes of every sample are checked before they are handed out.
+Shards come whole, in background threads, into the cache that all ranks of a machine share, and stay in memory up to a
+budget: the whole split if it fits, else what came last. From a folder on this machine, and where a rank needs few
+samples of each shard, the samples' own ranges are read. Whatever way they came, bytes are checked in this process
+before they are handed out: a shard when it comes into memory, else each sample.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 FETCH_THREADS = 4
 _CACHE_TRIES = 3
+_IN_CACHE: Future[bytes | None] = Future()
+_IN_CACHE.set_result(None)
 
 
 @dataclass
@@ -36,7 +40,7 @@ class ReadingStats:
 class SampleReader:
     """Bytes of the samples of a split. Safe to use from several threads; close it, for it owns some.
 
-    `memory_bytes` bounds the shards that are kept in memory where there is no `cache`, or no room in it.
+    `memory_bytes` bounds the shards that are kept in memory.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class SampleReader:
         self._split = split
         self._cache = cache
         self._memory_bytes = memory_bytes
+        self._is_held_whole = sum(shard.num_bytes for shard in split.shards) <= memory_bytes
         self._by_ranges = by_ranges
         self._skips_damaged = skips_damaged
         self._pool = ThreadPoolExecutor(FETCH_THREADS, thread_name_prefix="roadbed-shards")
@@ -61,11 +66,13 @@ class SampleReader:
         self._lock = Lock()
 
     def begin_epoch(self) -> None:
-        """Ask the cache anew for every shard: what is used in each epoch stays in it."""
+        """Tell the cache that all of this is in use still: what is used in each epoch stays in it."""
+        if self._cache is None:
+            return
         with self._lock:
-            for shard, future in list(self._shards.items()):
-                if future.done() and not future.exception() and future.result() is None:
-                    del self._shards[shard]
+            known = list(self._shards)
+        for shard in known:
+            self._cache.holds(self._split.shards[shard].sha256)
 
     def request(self, shard: int) -> None:
         """Have a shard fetched soon, for samples of it that will be read."""
@@ -122,18 +129,24 @@ class SampleReader:
         return error is None or (self._skips_damaged and isinstance(error, DamagedError))
 
     def _fetch(self, shard: int) -> bytes | None:
+        """The shard's bytes, checked; None where the cache has them and memory is not to."""
         info = self._split.shards[shard]
         if self._cache is None:
             return self._read_shard(shard)
-        if self._cache.holds(info.sha256):
-            self.stats.shards_from_cache += 1
+        if not self._cache.holds(info.sha256):
+            try:
+                data = self._cache.fill(info.sha256, info.num_bytes, lambda: self._read_shard(shard))
+            except OSError as error:  # its folder was removed, or its disk fails: go on without
+                log.warning("shard not cached: folder=%s error=%s", self._cache.folder, error)
+                data = self._read_shard(shard)
+            if data is not None:
+                return data
+        self.stats.shards_from_cache += 1
+        if not self._is_held_whole:
             return None
-        try:
-            data = self._cache.fill(info.sha256, info.num_bytes, lambda: self._read_shard(shard))
-        except OSError as error:  # its folder was removed, or its disk fails: go on without
-            log.warning("shard not cached: folder=%s error=%s", self._cache.folder, error)
-            return self._read_shard(shard)
-        return None if self._cache.holds(info.sha256) else data
+        data = self._cache.read(info.sha256, 0, info.num_bytes)
+        is_whole = data is not None and hashlib.sha256(data).hexdigest() == info.sha256
+        return data if is_whole else None
 
     def _read_shard(self, shard: int) -> bytes:
         data = self._split.read_shard(shard)
@@ -154,7 +167,9 @@ class SampleReader:
                     return
                 future = self._shards[oldest]
                 if oldest != shard and future.done() and not future.exception() and future.result() is not None:
-                    del self._shards[oldest]
+                    self._shards[oldest] = _IN_CACHE
+                    if self._cache is None:
+                        del self._shards[oldest]
                     self._held_bytes -= self._split.shards[oldest].num_bytes
 
     def _forget(self, shard: int, future: Future[bytes | None], *, is_damaged: bool) -> None:

@@ -1,8 +1,9 @@
 """Shards and their index: plain tars in WebDataset naming, and where every sample lies in them.
 
-A shard holds, per sample and side by side, `KEY.jpg` or `KEY.png` (the frame) and `KEY.mask.png` (its mask). Tars are
-ustar with mtime, uid and gid 0, so that the same samples give the same bytes. Characters of a key that tar or
-WebDataset would take for something else are percent-escaped, dots included; `unescape_key` gives the key back.
+A shard holds, per sample and side by side, the frame (`KEY.jpg`, `KEY.png` or `KEY.rgb.zst`) and its mask
+(`KEY.mask.png` or `KEY.mask.zst`); encoding.py says what is in them. Tars are ustar with mtime, uid and gid 0, so that
+the same samples give the same bytes. Characters of a key that tar or WebDataset would take for something else are
+percent-escaped, dots included; `unescape_key` gives the key back.
 
 An index is one binary object per split, little endian:
 
@@ -13,7 +14,7 @@ An index is one binary object per split, little endian:
               end of the key within the blob, the first 16 bytes of sha256(frame bytes + mask bytes)
     ...       key blob: keys in UTF-8, one after the other
 
-This module knows bytes alone: no store, no images.
+The index of a split is the joined indexes of its shards. This module knows bytes alone: no store, no images.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ from typing import IO
 
 import numpy as np
 
+from roadbed.data.encoding import IMAGE_SUFFIXES, MASK_SUFFIXES
 from roadbed.errors import DamagedError, DataError
 
 MAGIC = b"RBINDEX1"
 HEADER_BYTES = 24
 CHECKSUM_BYTES = 16
 TAR_BLOCK_BYTES = 512
-MASK_SUFFIX = ".mask.png"
 MAX_MEMBER_NAME = 100
+LONGEST_SUFFIX = max(map(len, (*IMAGE_SUFFIXES.values(), *MASK_SUFFIXES.values())))
 
 RECORD = np.dtype(
     [
@@ -75,8 +77,8 @@ def escape_key(key: str) -> str:
     if not key or any(not part for part in key.split("/")):
         raise DataError(f"sample key {key!r}: it must be a relative name without empty parts; rename the file")
     escaped = urllib.parse.quote(key, safe="/").replace(".", "%2E")
-    if len(escaped) + len(MASK_SUFFIX) > MAX_MEMBER_NAME:
-        limit = MAX_MEMBER_NAME - len(MASK_SUFFIX)
+    if len(escaped) + LONGEST_SUFFIX > MAX_MEMBER_NAME:
+        limit = MAX_MEMBER_NAME - LONGEST_SUFFIX
         raise DataError(
             f"sample key {key!r}: {len(escaped)} characters in a tar, at most {limit} fit; shorten the name"
         )
@@ -102,11 +104,20 @@ class ShardWriter:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         self.records: list[SampleRecord] = []
 
-    def add(self, key: str, image: bytes, mask: bytes, *, image_suffix: str, size_px: tuple[int, int]) -> None:
-        """Append a sample: encoded frame (`image_suffix` is ".jpg" or ".png") and mask; `size_px` is height, width."""
+    def add(
+        self,
+        key: str,
+        image: bytes,
+        mask: bytes,
+        *,
+        image_suffix: str,
+        mask_suffix: str = MASK_SUFFIXES["png"],
+        size_px: tuple[int, int],
+    ) -> None:
+        """Append a sample: encoded frame and mask with the suffixes of their encodings; `size_px` is height, width."""
         name = escape_key(key)
         image_offset = self._add_member(name + image_suffix, image)
-        mask_offset = self._add_member(name + MASK_SUFFIX, mask)
+        mask_offset = self._add_member(name + mask_suffix, mask)
         checksum = sample_checksum(image, mask)
         record = SampleRecord(key, image_offset, len(image), mask_offset, len(mask), *size_px, checksum)
         self.records.append(record)
@@ -127,7 +138,7 @@ class ShardWriter:
 class ShardIndex:
     """Where every sample of a split lies. Samples are numbered 0..N-1 in shard order."""
 
-    def __init__(self, records: np.ndarray, keys: bytes, shard_sizes: Sequence[int]) -> None:
+    def __init__(self, records: np.ndarray, keys: memoryview, shard_sizes: Sequence[int]) -> None:
         self._records = records
         self._keys = keys
         self.shard_sizes = tuple(shard_sizes)
@@ -151,7 +162,7 @@ class ShardIndex:
         """The key of `sample`, unescaped."""
         self._check(sample)
         start = int(self._records["key_end"][sample - 1]) if sample else 0
-        return self._keys[start : int(self._records["key_end"][sample])].decode()
+        return str(self._keys[start : int(self._records["key_end"][sample])], "utf-8")
 
     def record(self, sample: int) -> SampleRecord:
         """Everything that the index knows about `sample`."""
@@ -183,8 +194,32 @@ def encode_index(records: Sequence[SampleRecord]) -> bytes:
     table["key_end"] = np.cumsum([len(key) for key in keys], dtype=np.uint64)
     if records:
         table["checksum"] = np.frombuffer(b"".join(r.checksum for r in records), np.uint8).reshape(-1, CHECKSUM_BYTES)
-    blob = b"".join(keys)
-    return MAGIC + len(records).to_bytes(8, "little") + len(blob).to_bytes(8, "little") + table.tobytes() + blob
+    return _index_bytes(table, keys)
+
+
+def join_indexes(parts: Sequence[bytes]) -> bytes:
+    """The index of all samples of whole indexes, one after the other, without an object per sample."""
+    table = np.empty(sum(_num_samples(part) for part in parts), RECORD)
+    blobs: list[memoryview] = []
+    first, blob_end = 0, 0
+    for part in parts:
+        records = np.frombuffer(part, RECORD, _num_samples(part), HEADER_BYTES)
+        rows = table[first : first + len(records)]
+        rows[:] = records
+        rows["key_end"] += np.uint64(blob_end)
+        blobs.append(memoryview(part)[HEADER_BYTES + records.nbytes :])
+        first, blob_end = first + len(records), blob_end + len(blobs[-1])
+    return _index_bytes(table, blobs)
+
+
+def _index_bytes(table: np.ndarray, blobs: Sequence[bytes | memoryview]) -> bytes:
+    num_blob_bytes = sum(map(len, blobs))
+    header = MAGIC + len(table).to_bytes(8, "little") + num_blob_bytes.to_bytes(8, "little")
+    return b"".join((header, table.view(np.uint8).data, *blobs))
+
+
+def _num_samples(index: bytes) -> int:
+    return int.from_bytes(index[8:16], "little")
 
 
 def decode_index(data: bytes, shard_sizes: Sequence[int], *, origin: str) -> ShardIndex:
@@ -192,7 +227,7 @@ def decode_index(data: bytes, shard_sizes: Sequence[int], *, origin: str) -> Sha
 
     Raises DamagedError if the bytes are not an index of that many samples.
     """
-    num_samples = int.from_bytes(data[8:16], "little")
+    num_samples = _num_samples(data)
     blob_bytes = int.from_bytes(data[16:24], "little")
     if data[:8] != MAGIC or len(data) != HEADER_BYTES + num_samples * RECORD.itemsize + blob_bytes:
         raise DamagedError(f"{origin}: not a roadbed index of format 1; prepare the dataset again with --replace")
@@ -202,4 +237,5 @@ def decode_index(data: bytes, shard_sizes: Sequence[int], *, origin: str) -> Sha
             "prepare the dataset again with --replace"
         )
     records = np.frombuffer(data, RECORD, num_samples, HEADER_BYTES)
-    return ShardIndex(records, data[len(data) - blob_bytes :], shard_sizes)
+    # Views, no copies: of a million samples this is 70 MB.
+    return ShardIndex(records, memoryview(data)[len(data) - blob_bytes :], shard_sizes)

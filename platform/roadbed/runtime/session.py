@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -24,14 +25,30 @@ PROBE_TIMEOUT_S = 10.0
 
 def worker_environment() -> dict[str, str]:
     """What workers on this machine need of the driver's environment: how to reach the store. Pods have their own."""
-    if not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1"):
+    if is_ray_remote():
         return {}
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
+def is_ray_remote() -> bool:
+    """Whether RAY_ADDRESS leads to other machines, which see none of the folders of this one."""
+    return not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1")
+
+
 @contextmanager
 def ray_session(workers: WorkersSpec) -> Iterator[None]:
-    """A connection to the Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time."""
+    """A connection to Ray for training workers. Raises UsageError if it cannot hold them."""
+    with ray_connection(num_cpus=workers.num_workers * workers.cpus_per_worker) as resources:
+        _check_resources(workers, resources)
+        yield
+
+
+@contextmanager
+def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
+    """The Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time; the resources it has.
+
+    One of our own says that it has `num_cpus` CPUs or more.
+    """
     with ExitStack() as stack:
         settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
         if not settings["address"]:
@@ -39,7 +56,7 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
             stack.enter_context(_own_token(scratch))
             settings = {
                 "address": "local",
-                "num_cpus": max(os.cpu_count() or 1, workers.num_workers * workers.cpus_per_worker),
+                "num_cpus": max(os.cpu_count() or 1, num_cpus),
                 "include_dashboard": False,
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(scratch / "ray"),
@@ -53,11 +70,10 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RoadbedError(
                 f"Ray at {settings['address']} cannot be reached: {last_line(error)}; check RAY_ADDRESS and its "
-                f"token, or unset it to train on this machine"
+                f"token, or unset it to work on this machine"
             ) from error
         stack.callback(ray.shutdown)
-        _check_resources(workers, ray.cluster_resources())
-        yield
+        yield ray.cluster_resources()
 
 
 def _probe(address: str) -> None:
@@ -89,7 +105,7 @@ def _own_token(folder: Path) -> Iterator[None]:
         return
     token = folder / "token"
     token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
+    token.write_text(_token())
     names = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     os.environ.update(names)
     try:
@@ -97,6 +113,12 @@ def _own_token(folder: Path) -> Iterator[None]:
     finally:
         for name in names:
             os.environ.pop(name, None)
+
+
+@cache
+def _token() -> str:
+    """One for the life of this process: Ray reads a token once, and would refuse the next Ray of our own."""
+    return secrets.token_hex(32)
 
 
 def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:

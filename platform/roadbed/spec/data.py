@@ -30,7 +30,7 @@ class DataSpec(Section):
     cache_mb: int = Field(
         10_000, ge=0, description="shards of s3:// kept on each machine's disk for all its workers, megabytes; 0: none"
     )
-    memory_mb: int = Field(1024, ge=16, description="shards kept in a worker's memory without that cache, megabytes")
+    memory_mb: int = Field(1024, ge=16, description="shards kept in a worker's memory, megabytes")
     on_damaged: Literal["fail", "skip"] = Field(
         "fail", description="a sample that is not what the index says: end the run, or skip it, count it and go on"
     )

@@ -7,11 +7,13 @@ the first s3:// store is opened. Stores are safe to share between threads, and p
 from __future__ import annotations
 
 from roadbed.storage.documents import get_json, get_json_with_etag, json_bytes, put_json
+from roadbed.storage.stats import StoreStats
 from roadbed.storage.store import ObjectInfo, Store, open_store, split_uri
 
 __all__ = [
     "ObjectInfo",
     "Store",
+    "StoreStats",
     "get_json",
     "get_json_with_etag",
     "json_bytes",

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from roadbed.errors import DamagedError, NotFoundError
 from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
+from roadbed.storage.stats import StoreStats
 from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix
 
 _HIDDEN = ".roadbed-"
@@ -30,16 +31,21 @@ _LOCK_NAME = f"{_HIDDEN}lock"
 class FileStore:
     """See Store. The folder is made by the first write."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stats: StoreStats | None = None) -> None:
         self._folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100  (resolve() would follow links)
         self.uri = f"file://{self._folder}".rstrip("/")
+        self.stats = stats or StoreStats()
 
     def __repr__(self) -> str:
         return f"FileStore({self.uri!r})"
 
+    def __reduce__(self) -> tuple[type[FileStore], tuple[Path]]:
+        return FileStore, (self._folder,)
+
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         with self._reading(key) as file:
             data = file.read()
+        self.stats.count(bytes_read=len(data))
         check_bytes(f"{self.uri}/{key}", data, sha256)
         return data
 
@@ -51,6 +57,7 @@ class FileStore:
         with self._reading(key) as file:
             file.seek(start)
             data = file.read(num_bytes)
+        self.stats.count(bytes_read=len(data))
         check_length(f"{self.uri}/{key}", data, start, num_bytes)
         return data
 
@@ -82,6 +89,7 @@ class FileStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
+                self.stats.count(bytes_read=out.tell())
             if sha256 is not None:
                 check_sum(f"{self.uri}/{key}", file_sha256(temporary), sha256)
             temporary.replace(path)
@@ -111,8 +119,15 @@ class FileStore:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
+    def copy_from(self, other: Store, key: str) -> bool:
+        if not isinstance(other, FileStore):
+            return False
+        with other._reading(key):
+            self.upload(other._path(key), key)
+        return True
+
     def child(self, prefix: str) -> Store:
-        return FileStore(self._folder / check_prefix(prefix))
+        return FileStore(self._folder / check_prefix(prefix), self.stats)
 
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)
@@ -120,6 +135,7 @@ class FileStore:
     @contextmanager
     def _reading(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
+        self.stats.count(requests=1)
         try:
             file = path.open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -136,6 +152,7 @@ class FileStore:
     def _writing(self, key: str) -> Iterator[Path]:
         """The path of `key`, its folder made and locked."""
         path = self._path(key)
+        self.stats.count(requests=1)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with (path.parent / _LOCK_NAME).open("wb") as lock:

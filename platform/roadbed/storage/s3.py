@@ -1,8 +1,7 @@
 """s3://: any S3 by boto3, with AWS's own environment variables and credentials chain.
 
-Requests are retried by botocore (standard mode: backoff with jitter); reading a body that breaks off is retried here,
-since botocore's retries end at the headers. An endpoint that never answered is given up soon, one that did answer is
-waited for.
+What is asked of S3, and what its answers mean for a Store. How long a request is repeated is for s3_connection, large
+files in parts are for s3_transfer, the words of errors for s3_errors.
 """
 
 # ruff: noqa: D102  (Store documents the methods)
@@ -10,88 +9,33 @@ waited for.
 from __future__ import annotations
 
 import builtins
-import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadbed.errors import ConflictError, DamagedError, NotFoundError, RoadbedError, StoreError
+from roadbed.errors import ConflictError, DamagedError, NotFoundError
 from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
-from roadbed.storage.s3_errors import (
-    ConcurrentWriteError,
-    RangeOutsideError,
-    broken_body,
-    error_code,
-    explain,
-    is_broken_body,
-    was_sent_again,
-)
+from roadbed.storage.s3_body import WrongLengthError, is_cut_short
+from roadbed.storage.s3_connection import Connection, Request
+from roadbed.storage.s3_errors import ConcurrentWriteError, RangeOutsideError
+from roadbed.storage.s3_transfer import PART_BYTES, download_parts, upload_parts
+from roadbed.storage.stats import StoreStats
 from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix, open_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-_FIRST_ATTEMPTS = 3  # A second: the endpoint is mistyped.
-_LATER_ATTEMPTS = 12  # About half a minute: the store restarts.
-_BODY_ATTEMPTS = 5
 _CONFLICT_ATTEMPTS = 5
-_PART_BYTES = 16 * 1024 * 1024
-_PART_THREADS = 4
-_CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 60
-_POOL_CONNECTIONS = 32
+_MOST_COPIED_BYTES = 5 * 1024**3  # CopyObject (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html)
+_SUM_ATTEMPTS = 2  # Bytes may be flipped on their way; if they are the same again, they lie there like that.
 
 T = TypeVar("T")
-
-
-@dataclass
-class Connection:
-    """Two clients of one endpoint: an impatient one until the first answer, a patient one from then on."""
-
-    impatient: S3Client
-    patient: S3Client
-    endpoint: str
-    has_answered: bool = False
-    known_buckets: set[str] = field(default_factory=set)
-
-    @property
-    def client(self) -> S3Client:
-        """The client to use now."""
-        return self.patient if self.has_answered else self.impatient
-
-
-def connect(uri: str) -> Connection:
-    """Clients by what the environment says at this moment. Sends nothing.
-
-    Raises StoreError, about `uri`, for settings that cannot be used.
-    """
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-
-    def client(num_attempts: int) -> S3Client:
-        return boto3.Session(region_name=region).client(
-            "s3",
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": num_attempts},
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                read_timeout=_READ_TIMEOUT_S,
-                max_pool_connections=_POOL_CONNECTIONS,
-            ),
-        )
-
-    try:
-        impatient, patient = client(_FIRST_ATTEMPTS), client(_LATER_ATTEMPTS)
-    except (BotoCoreError, ValueError) as error:
-        raise StoreError(f"{uri}: {error}; check AWS_ENDPOINT_URL, AWS_PROFILE and the files in ~/.aws") from error
-    return Connection(impatient, patient, endpoint=impatient.meta.endpoint_url)
 
 
 class S3Store:
@@ -106,22 +50,37 @@ class S3Store:
     def __repr__(self) -> str:
         return f"S3Store({self.uri!r}, endpoint={self._connection.endpoint!r})"
 
+    @property
+    def stats(self) -> StoreStats:
+        return self._connection.stats
+
     def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
         return open_store, (self.uri,)
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        data, _ = self.get_with_etag(key)
-        check_bytes(f"{self.uri}/{key}", data, sha256)
-        return data
+        if sha256 is None:
+            return self.get_with_etag(key)[0]
+        for attempt in range(_SUM_ATTEMPTS):
+            data, _ = self._read(key)
+            try:
+                check_bytes(f"{self.uri}/{key}", data, sha256)
+            except DamagedError:
+                if attempt + 1 == _SUM_ATTEMPTS:
+                    raise
+            else:
+                return data
+        raise AssertionError("the last attempt returned or raised")
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        return self._read(key)
+        # No sha256 will be checked, so the store's own sum is, where it keeps one.
+        data, answer = self._read(key, ChecksumMode="ENABLED")
+        return data, answer["ETag"]
 
     def get_range(self, key: str, start: int, num_bytes: int) -> bytes:
         if num_bytes == 0:
             return b""
         try:
-            data, _ = self._read(key, Range=f"bytes={start}-{start + num_bytes - 1}")
+            data = self._read_range(key, start, num_bytes)
         except RangeOutsideError:
             data = b""
         check_length(f"{self.uri}/{key}", data, start, num_bytes)
@@ -140,58 +99,51 @@ class S3Store:
             return client.put_object(Bucket=self._bucket, Key=name, Body=data, **condition)["ETag"]
 
         for attempt in range(_CONFLICT_ATTEMPTS):
+            request = self._request(key)
             try:
-                return self._ask(key, send)
+                return request.answer(send)
             except (ConflictError, NotFoundError) as error:
                 if isinstance(error, NotFoundError) and etag is None:
                     raise
                 found = self._found(key)
                 # The answer to a first sending may have been lost: then the refusal is about our own work.
-                if found is not None and found[0] == data and was_sent_again(error.__cause__):
+                if found is not None and found[0] == data and request.was_repeated:
                     return found[1]
                 if isinstance(error, ConcurrentWriteError) and attempt + 1 < _CONFLICT_ATTEMPTS:
-                    _pause(attempt)
+                    time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)
                     continue
                 raise lost_swap(f"{self.uri}/{key}", is_there=found is not None, wants_new=etag is None) from None
         raise AssertionError("the last attempt returned or raised")
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
-        from boto3.s3.transfer import TransferConfig
-
         name = self._name(key)
-        parts = TransferConfig(
-            multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_PART_THREADS
-        )
-
-        def send(client: S3Client) -> tuple[int, int]:
+        try:
             if sha256 is not None:
                 check_sum(str(path), file_sha256(path), sha256)
-            with path.open("rb") as file:
-                client.upload_fileobj(file, self._bucket, name, Config=parts)
-            return client.head_object(Bucket=self._bucket, Key=name)["ContentLength"], path.stat().st_size
-
-        sent, expected = self._ask(key, send)
+            expected = path.stat().st_size
+            if expected <= PART_BYTES:
+                self._ask(key, partial(self._put_file, path, name))
+            else:
+                upload_parts(lambda: self._request(key), self._bucket, name, path)
+        except OSError as error:
+            raise file_trouble(f"{self.uri}/{key}", error) from error
+        sent = self._ask(key, lambda client: client.head_object(Bucket=self._bucket, Key=name))["ContentLength"]
         if sent != expected:
             raise DamagedError(f"{self.uri}/{key}: {sent} bytes arrived of {expected}; upload {path} again")
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
-        from boto3.s3.transfer import TransferConfig
-
-        temporary = path.parent / f".{path.name[:64]}-{secrets.token_hex(8)}.part"
         name = self._name(key)
-        parts = TransferConfig(
-            multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_PART_THREADS
-        )
-
-        def fetch(client: S3Client) -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                client.download_fileobj(self._bucket, name, file, Config=parts)
-
+        found = self._ask(key, lambda client: client.head_object(Bucket=self._bucket, Key=name))
+        temporary = path.parent / f".{path.name[:64]}-{secrets.token_hex(8)}.part"
         try:
-            self._ask(key, fetch)
-            if sha256 is not None:
-                check_sum(f"{self.uri}/{key}", file_sha256(temporary), sha256)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if found["ContentLength"] <= PART_BYTES:
+                temporary.write_bytes(self.get(key, sha256=sha256))
+            else:
+                read = partial(self._read_range, key, IfMatch=found["ETag"])
+                download_parts(read, temporary, found["ContentLength"])
+                if sha256 is not None:
+                    check_sum(f"{self.uri}/{key}", file_sha256(temporary), sha256)
             temporary.replace(path)
         except OSError as error:
             raise file_trouble(f"{self.uri}/{key}", error) from error
@@ -234,30 +186,50 @@ class S3Store:
             return False
         return True
 
+    def copy_from(self, other: Store, key: str) -> bool:
+        if not isinstance(other, S3Store) or other._connection.endpoint != self._connection.endpoint:
+            return False
+        name, source = self._name(key), other._name(key)
+        found = other._ask(key, lambda client: client.head_object(Bucket=other._bucket, Key=source))
+        if found["ContentLength"] > _MOST_COPIED_BYTES:
+            return False
+        self._check_bucket()  # SeaweedFS answers InternalError to a copy into a bucket that is not there.
+        place: CopySourceTypeDef = {"Bucket": other._bucket, "Key": source}
+        self._ask(key, lambda client: client.copy_object(Bucket=self._bucket, Key=name, CopySource=place))
+        return True
+
     def child(self, prefix: str) -> Store:
         return S3Store(self._connection, self._bucket, check_prefix(self._prefix + check_prefix(prefix)))
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
-    def _read(self, key: str, **options: Any) -> tuple[bytes, str]:
-        """Body and etag; begins anew when a body breaks off."""
+    def _put_file(self, path: Path, name: str, client: S3Client) -> None:
+        with path.open("rb") as file:
+            client.put_object(Bucket=self._bucket, Key=name, Body=file)
+
+    def _read(self, key: str, **options: Any) -> tuple[bytes, Any]:
+        """The whole body, and the answer that it came with."""
         name = self._name(key)
-        for attempt in range(_BODY_ATTEMPTS):
-            answer = self._ask(key, lambda client: client.get_object(Bucket=self._bucket, Key=name, **options))
-            try:
-                return answer["Body"].read(), answer["ETag"]
-            except Exception as error:
-                if not is_broken_body(error):
-                    raise
-                if attempt + 1 == _BODY_ATTEMPTS:
-                    raise broken_body(error, f"{self.uri}/{key}", self._connection.endpoint) from error
-                _pause(attempt)
-        raise AssertionError("the last attempt returned or raised")
+        return self._request(key).body(lambda client: client.get_object(Bucket=self._bucket, Key=name, **options))
+
+    def _read_range(self, key: str, start: int, num_bytes: int, **options: Any) -> bytes:
+        """Bytes from `start`, fewer than asked for only where the object ends. Raises RangeOutsideError beyond it."""
+        name = self._name(key)
+        asked: Any = {"Range": f"bytes={start}-{start + num_bytes - 1}", **options}
+
+        def send(client: S3Client) -> Any:
+            answer = client.get_object(Bucket=self._bucket, Key=name, **asked)
+            if answer["ContentLength"] != num_bytes and not is_cut_short(answer):
+                answer["Body"].close()
+                raise WrongLengthError(f"{answer['ContentLength']} bytes, asked for {num_bytes}")
+            return answer
+
+        return self._request(key).body(send)[0]
 
     def _found(self, key: str) -> tuple[bytes, str] | None:
         try:
-            return self._read(key)
+            return self.get_with_etag(key)
         except NotFoundError:
             self._check_bucket()
             return None
@@ -276,18 +248,8 @@ class S3Store:
             self._connection.known_buckets.add(self._bucket)
 
     def _ask(self, key: str, send: Callable[[S3Client], T]) -> T:
-        """The answer of `send`, or one of our own errors in place of botocore's."""
-        try:
-            answer = send(self._connection.client)
-        except RoadbedError:
-            raise
-        except Exception as error:
-            if error_code(error) is not None:
-                self._connection.has_answered = True
-            raise explain(error, f"{self.uri}/{key}".rstrip("/"), self._bucket, self._connection.endpoint) from error
-        self._connection.has_answered = True
-        return answer
+        """The answer of `send`, which is called again as long as trouble may pass, or one of our own errors."""
+        return self._request(key).answer(send)
 
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)
+    def _request(self, key: str) -> Request:
+        return Request(self._connection, f"{self.uri}/{key}".rstrip("/"), self._bucket)

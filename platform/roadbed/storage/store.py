@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from roadbed.errors import UsageError
+from roadbed.storage.stats import StoreStats
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 
@@ -36,6 +37,10 @@ class Store(Protocol):
 
     uri: str
     """Without a slash at the end."""
+
+    @property
+    def stats(self) -> StoreStats:
+        """What was asked of the store so far, by it and all its children."""
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """The whole object. Raises DamagedError if its sha256 (hex) is another."""
@@ -74,6 +79,13 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Whether there is an object of that key."""
 
+    def copy_from(self, other: Store, key: str) -> bool:
+        """Create or replace `key` by that of `other`, without its bytes passing through this computer.
+
+        False, and nothing is done, where that is impossible: stores of different kinds or endpoints, or an object
+        beyond what one request of S3 copies. Nothing says that the bytes were right: who must know reads them.
+        """
+
     def child(self, prefix: str) -> Store:
         """The same store, rooted at a folder below."""
 
@@ -96,14 +108,15 @@ def open_store(uri: str) -> Store:
             raise UsageError(f"{uri}: a file uri has three slashes and an absolute path, as in file:///data/roadbed")
         return FileStore(Path(rest))
     if scheme == "s3":
-        from roadbed.storage.s3 import S3Store, connect
+        from roadbed.storage.s3 import S3Store
+        from roadbed.storage.s3_connection import Connection
 
         bucket, _, prefix = rest.strip("/").partition("/")
         if not bucket:
             raise UsageError(f"{uri}: names no bucket; write s3://BUCKET or s3://BUCKET/PREFIX")
         if not _BUCKET.fullmatch(bucket):
             raise UsageError(f"{uri}: {bucket!r} is no name for a bucket; it has letters, digits, dots and dashes")
-        return S3Store(connect(uri), bucket, check_prefix(prefix))
+        return S3Store(Connection(uri), bucket, check_prefix(prefix))
     raise UsageError(f"{uri}: stores are s3://BUCKET[/PREFIX], file:///FOLDER or a folder path, not {scheme}://")
 
 

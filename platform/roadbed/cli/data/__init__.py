@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from roadbed.cli.data.copy import copy
+from roadbed.cli.data.list import list_all
 from roadbed.cli.data.prepare import prepare
 from roadbed.cli.data.show import show
+from roadbed.cli.data.verify import verify
 
 
 @click.group()
@@ -13,5 +16,5 @@ def data() -> None:
     """Prepare datasets in a store, look at them, check and copy them."""
 
 
-for command in (prepare, show):
+for command in (copy, list_all, prepare, show, verify):
     data.add_command(command)

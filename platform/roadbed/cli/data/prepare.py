@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from roadbed.cli.data.making import make_dataset, making_options
+from roadbed.cli.store import connection, tell
+
+if TYPE_CHECKING:
+    from roadbed.data.sources.folder_splits import Splitting
 
 
 @click.group()
 def prepare() -> None:
     """Write shards, index and dataset.json to DEST: s3://BUCKET/PREFIX, file:///FOLDER or a folder.
 
-    A dataset that is there already, of the same source and options, is used as it is.
+    Sources are folders or s3:// prefixes. A dataset that is there already, of the same source and options, is used as
+    it is.
     """
 
 
-def _size(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
+def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
     """WxH as (height, width)."""
+    if text is None:
+        return None
     width, separator, height = text.lower().partition("x")
     if not (separator and width.isdecimal() and height.isdecimal()):
         raise click.BadParameter(f"{text!r} is not a size; write WIDTHxHEIGHT in pixels, as in 480x360")
     return int(height), int(width)
 
 
+def _words(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Words between commas."""
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _named_files(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """SPLIT=FILE as a file by split."""
+    files: dict[str, str] = {}
+    for text in texts:
+        split, equals, file = text.partition("=")
+        if not (split and equals and file):
+            raise click.BadParameter(f"{text!r}: write SPLIT=FILE, as in train=train.txt")
+        if split in files:
+            raise click.BadParameter(f"{text!r}: {split} has the list {files[split]} already; join the two files")
+        files[split] = file
+    return files
+
+
 @prepare.command()
-@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("src")
 @click.argument("dest")
 @click.option("--classes", type=click.Choice(["11", "32"]), default="11", show_default=True, help="Label space.")
 @making_options
-def camvid(src: Path, dest: str, classes: str, **shared: Any) -> None:
-    """CamVid from the folder SRC.
+def camvid(src: str, dest: str, classes: str, **shared: Any) -> None:
+    """CamVid from SRC, a folder or s3:// prefix.
 
     SRC is in SegNet's arrangement (train/, trainannot/, ...), the original one (701_StillsRaw_full/,
     LabeledApproved_full/) or a common variant of it (train/, train_labels/, ... or images/, labels/).
@@ -40,7 +66,123 @@ def camvid(src: Path, dest: str, classes: str, **shared: Any) -> None:
     from roadbed.data.labels import CAMVID_11, CAMVID_32
     from roadbed.data.sources.camvid import CamvidSource
 
-    make_dataset(CamvidSource(src, label_space=CAMVID_11 if classes == "11" else CAMVID_32), dest, **shared)
+    _check_reach(shared["workers"], src)
+    with connection(src, dest):
+        make_dataset(CamvidSource(src, label_space=CAMVID_11 if classes == "11" else CAMVID_32), dest, **shared)
+
+
+@prepare.command()
+@click.argument("src")
+@click.argument("dest")
+@click.option("--classes", type=click.Choice(["19", "30"]), default="19", show_default=True, help="Label space.")
+@click.option(
+    "--labels",
+    type=click.Choice(["labelIds", "labelTrainIds"]),
+    default="labelIds",
+    show_default=True,
+    help="Which masks to read; labelTrainIds know the 19 classes alone.",
+)
+@click.option("--splits", callback=_words, default="train,val", show_default=True, metavar="A,B", help="Which splits.")
+@click.option("--cities", callback=_words, metavar="A,B", help="These cities alone.  [default: all]")
+@click.option("--resize", callback=_size, metavar="WxH", help="Store frames in this size.")
+@click.option("--tiles", callback=_size, metavar="WxH", help="Cut frames into tiles of this size, a sample each.")
+@click.option("--tile-overlap", type=click.IntRange(0), default=0, metavar="PX", help="Least overlap of tiles.")
+@making_options
+def cityscapes(
+    src: str,
+    dest: str,
+    classes: str,
+    labels: Any,
+    splits: tuple[str, ...],
+    cities: tuple[str, ...] | None,
+    resize: tuple[int, int] | None,
+    tiles: tuple[int, int] | None,
+    tile_overlap: int,
+    **shared: Any,
+) -> None:
+    """Cityscapes from SRC, a folder or s3:// prefix that holds leftImg8bit/ and gtFine/.
+
+    Frames are stored whole (2048x1024), resized, or as tiles.
+    """
+    from roadbed.data.labels import CITYSCAPES_19, CITYSCAPES_30
+    from roadbed.data.sources.cityscapes import CityscapesSource
+    from roadbed.data.sources.cityscapes_frames import Framing
+
+    framing = Framing(resize_px=resize, tile_px=tiles, overlap_px=tile_overlap)
+    label_space = CITYSCAPES_19 if classes == "19" else CITYSCAPES_30
+    _check_reach(shared["workers"], src)
+    with connection(src, dest):
+        source = CityscapesSource(
+            src, label_space=label_space, labels=labels, splits=splits, cities=cities, framing=framing
+        )
+        _tell_all(source.notes)
+        make_dataset(source, dest, **shared)
+
+
+@prepare.command()
+@click.argument("dest")
+@click.option("--images", required=True, metavar="DIR", help="Frames, in sub-folders or not: a folder or s3:// prefix.")
+@click.option("--masks", required=True, metavar="DIR", help="Their masks, under the same names.")
+@click.option("--classes", required=True, metavar="FILE", help="classes.yaml: names, colours, raw ids, what to ignore.")
+@click.option("--mask-suffix", metavar="TEXT", help="End of the masks' names, as _mask.  [default: common ones]")
+@click.option("--split-file", metavar="FILE", help="Lines `SPLIT NAME`.")
+@click.option("--list", "lists", multiple=True, callback=_named_files, metavar="SPLIT=FILE", help="A name a line.")
+@click.option("--val-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for validation.")
+@click.option("--test-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for testing.")
+@click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other shares.")
+@click.option("--group-by", metavar="REGEX", help="Its first group names the sequence.  [default: name without number]")
+@making_options
+def folder(dest: str, images: str, masks: str, classes: str, mask_suffix: str | None, **options: Any) -> None:
+    """Frames and masks of your own, with the classes of a classes.yaml.
+
+    Splits come from folders named train/, val/ and test/ under both, from lists, or from shares. Shares keep sequences
+    whole, so that near-duplicates do not get into two splits.
+    """
+    from roadbed.data.sources.folder import FolderSource
+
+    names = ("split_file", "lists", "val_share", "test_share", "split_seed", "group_by")
+    asked = {name: options.pop(name) for name in names}
+    _check_reach(options["workers"], images, masks)
+    with connection(images, masks, classes, dest):
+        source = FolderSource(images, masks, classes, mask_suffix=mask_suffix, splitting=_splitting(**asked))
+        _tell_all(source.notes)
+        make_dataset(source, dest, **options)
+
+
+def _splitting(
+    *,
+    split_file: str | None,
+    lists: dict[str, str],
+    val_share: float,
+    test_share: float,
+    split_seed: int,
+    group_by: str | None,
+) -> Splitting:
+    from roadbed.data.sources.folder import read_list, read_split_file
+    from roadbed.data.sources.folder_splits import Splitting
+
+    listed = read_split_file(split_file) if split_file else ()
+    for split, file in lists.items():
+        listed += read_list(split, file)
+    return Splitting(listed=listed, val_share=val_share, test_share=test_share, seed=split_seed, group_by=group_by)
+
+
+def _check_reach(workers: int | None, *sources: str) -> None:
+    """Raises UsageError if workers on other machines could not read a folder of this one."""
+    from roadbed.errors import UsageError
+    from roadbed.runtime.session import is_ray_remote
+
+    near = [src for src in sources if not src.startswith("s3://")]
+    if workers is not None and near and is_ray_remote():
+        raise UsageError(
+            f"{near[0]}: workers on the Ray cluster at {os.environ['RAY_ADDRESS']} cannot read a folder of this "
+            "machine; put the files into an s3:// prefix, or leave --workers out"
+        )
+
+
+def _tell_all(notes: Sequence[str]) -> None:
+    for note in notes:
+        tell(note)
 
 
 @prepare.command()

@@ -12,9 +12,9 @@ import numpy as np
 from roadbed.data.labels import LabelSpace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SampleRef:
-    """A sample by its key, unique within its split. Sources add what they need to find it."""
+    """A sample by its key, unique within its split. Sources add what they need to find it; there may be millions."""
 
     key: str
 
@@ -23,7 +23,11 @@ RefT = TypeVar("RefT", bound=SampleRef)
 
 
 class Source(Protocol[RefT]):
-    """Where samples come from. All methods may be called from several threads."""
+    """Where samples come from. All methods may be called from several threads.
+
+    Sources and refs pickle: they travel to worker processes, on other machines too. So a source holds Stores and keys,
+    no open files. Workers ask for `digest`, `check` and `read` alone.
+    """
 
     @property
     def kind(self) -> str:
@@ -41,14 +45,24 @@ class Source(Protocol[RefT]):
     def problems(self) -> Sequence[str]:
         """What was wrong with the arrangement itself (a frame without its mask, ...), a line each."""
 
+    @property
+    def settings(self) -> str:
+        """Everything besides the files that determines what `read` returns: tables, resizing, a seed, ...
+
+        Where the files lie plays no part: a copy elsewhere gives the same dataset.
+        """
+
+    def digest(self, ref: RefT) -> str:
+        """sha256 (hex) over the bytes of the files of a sample, or of what determines them; asked once per sample.
+
+        Raises DataError that names the file.
+        """
+
     def check(self, ref: RefT) -> list[str]:
-        """What is wrong with a sample, a line each that names the file; empty if `read` will return it."""
+        """All that is wrong with a sample that `read` refused, a line each that names the file."""
 
     def read(self, ref: RefT) -> tuple[np.ndarray, np.ndarray]:
         """image_HW3 (uint8 RGB) and mask_HW (uint8, 0..K-1 or the ignore id). Raises DataError naming the file."""
-
-    def fingerprint(self) -> str:
-        """sha256 over everything that determines what `read` returns for all samples."""
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:

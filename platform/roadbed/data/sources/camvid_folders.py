@@ -1,4 +1,4 @@
-"""Where CamVid's frames and masks lie, in the arrangements that are in use; reads folder listings alone.
+"""Where CamVid's frames and masks lie, in the arrangements that are in use; reads listings alone.
 
 SegNet's             {train,val,test}/NAME.png + {train,val,test}annot/NAME.png        ids 0..11
 pre-split (Kaggle)   {train,val,test}/NAME.png + {train,val,test}_labels/NAME_L.png    32 colours
@@ -8,13 +8,13 @@ fast.ai's            images/NAME.png + labels/NAME_P.png + codes.txt            
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from roadbed.data.sources import SampleRef, natural_order
 from roadbed.data.sources.camvid_splits import assign_splits
+from roadbed.data.sources.listing import Listing, check_there, image_names
 from roadbed.errors import DataError
 
 MaskKind = Literal["ids of 11", "ids of codes.txt", "colours"]
@@ -24,16 +24,15 @@ SPLIT_MASKS: dict[str, MaskKind] = {"annot": "ids of 11", "_labels": "colours"}
 FRAME_FOLDERS = ("701_StillsRaw_full", "images")
 MASK_FOLDERS = ("LabeledApproved_full", "labels")
 MASK_ENDINGS = ("_L", "_P")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-MAX_NAMES_SHOWN = 8
+CODES_FILE = "codes.txt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CamvidRef(SampleRef):
-    """A frame and its mask."""
+    """A frame and its mask, by their keys in the source's store."""
 
-    image_path: Path
-    mask_path: Path
+    image_key: str
+    mask_key: str
     mask_kind: MaskKind
 
 
@@ -45,88 +44,85 @@ class CamvidFolder:
     problems: list[str] = field(default_factory=list)
 
 
-def scan_camvid(folder: Path) -> CamvidFolder:
-    """Find all pairs under `folder`. Raises DataError if it is not CamVid in any of the arrangements."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "there is no such folder"
-        raise DataError(f"{folder}: {what}; give the folder that holds CamVid")
-    pre_split = [split for split in SPLITS if (folder / split).is_dir()]
-    if any(_mask_folder(folder, split) for split in pre_split):
-        return _scan_pre_split(folder, pre_split)
-    frames, masks = (_first_folder(folder, names) for names in (FRAME_FOLDERS, MASK_FOLDERS))
+def scan_camvid(listing: Listing) -> CamvidFolder:
+    """Find all pairs. Raises DataError if it is not CamVid in any of the arrangements."""
+    check_there(listing.store, holding="CamVid")
+    pre_split = [split for split in SPLITS if listing.has_folder(split)]
+    if any(_mask_folder(listing, split) for split in pre_split):
+        return _scan_pre_split(listing, pre_split)
+    frames, masks = (_first_folder(listing, names) for names in (FRAME_FOLDERS, MASK_FOLDERS))
     if frames and masks:
-        return _scan_original(folder, frames, masks)
-    raise DataError(_not_camvid(folder))
+        return _scan_original(listing, frames, masks)
+    raise DataError(_not_camvid(listing))
 
 
-def _scan_pre_split(folder: Path, splits: Iterable[str]) -> CamvidFolder:
+def _scan_pre_split(listing: Listing, splits: Iterable[str]) -> CamvidFolder:
     found = CamvidFolder()
     for split in splits:
-        masks = _mask_folder(folder, split)
+        masks = _mask_folder(listing, split)
         if masks is None:
-            found.problems.append(f"{folder / split}: no masks beside it, neither {split}annot/ nor {split}_labels/")
+            found.problems.append(
+                f"{listing.place(split)}: no masks beside it, neither {split}annot/ nor {split}_labels/"
+            )
             continue
-        kind = SPLIT_MASKS[masks.name.removeprefix(split)]
-        found.splits[split] = _pair(folder / split, masks, kind, found.problems)
+        kind = SPLIT_MASKS[masks.removeprefix(split)]
+        found.splits[split] = _pair(listing, split, masks, kind, found.problems)
     return found
 
 
-def _scan_original(folder: Path, frames: Path, masks: Path) -> CamvidFolder:
+def _scan_original(listing: Listing, frames: str, masks: str) -> CamvidFolder:
     found = CamvidFolder()
-    kind: MaskKind = "ids of codes.txt" if (folder / "codes.txt").is_file() else "colours"
-    refs = {ref.key: ref for ref in _pair(frames, masks, kind, found.problems)}
-    for split, keys in assign_splits(folder, refs, found.problems).items():
+    kind: MaskKind = "ids of codes.txt" if listing.has_file(CODES_FILE) else "colours"
+    refs = {ref.key: ref for ref in _pair(listing, frames, masks, kind, found.problems)}
+    for split, keys in assign_splits(listing, refs, found.problems).items():
         found.splits[split] = [refs[key] for key in keys]
     return found
 
 
-def _pair(frames: Path, masks: Path, kind: MaskKind, problems: list[str]) -> list[CamvidRef]:
-    image_paths = _images(frames, problems)
-    mask_paths = _images(masks, problems, endings=MASK_ENDINGS)
-    for name in sorted(image_paths.keys() - mask_paths.keys(), key=natural_order):
-        problems.append(f"{image_paths[name]}: no mask for it in {masks.name}/")
-    for name in sorted(mask_paths.keys() - image_paths.keys(), key=natural_order):
-        problems.append(f"{mask_paths[name]}: no frame for it in {frames.name}/")
-    names = sorted(image_paths.keys() & mask_paths.keys(), key=natural_order)
-    return [CamvidRef(name, image_paths[name], mask_paths[name], kind) for name in names]
+def _pair(listing: Listing, frames: str, masks: str, kind: MaskKind, problems: list[str]) -> list[CamvidRef]:
+    image_keys = _images(listing, frames, problems)
+    mask_keys = _images(listing, masks, problems, endings=MASK_ENDINGS)
+    for name in sorted(image_keys.keys() - mask_keys.keys(), key=natural_order):
+        problems.append(f"{listing.place(image_keys[name])}: no mask for it in {masks}/")
+    for name in sorted(mask_keys.keys() - image_keys.keys(), key=natural_order):
+        problems.append(f"{listing.place(mask_keys[name])}: no frame for it in {frames}/")
+    names = sorted(image_keys.keys() & mask_keys.keys(), key=natural_order)
+    return [CamvidRef(name, image_keys[name], mask_keys[name], kind) for name in names]
 
 
-def _images(folder: Path, problems: list[str], *, endings: tuple[str, ...] = ()) -> dict[str, Path]:
-    """Image files by name, without suffix and without one of `endings`."""
-    paths: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        ending = next((ending for ending in endings if path.stem.endswith(ending)), "")
-        name = path.stem.removesuffix(ending)
-        if name in paths:
-            problems.append(f"{path}: {paths[name].name} has the same name; keep one of them")
-        paths[name] = path
-    return paths
+def _images(listing: Listing, folder: str, problems: list[str], *, endings: tuple[str, ...] = ()) -> dict[str, str]:
+    """Keys of image files by name, without suffix and without one of `endings`."""
+    keys: dict[str, str] = {}
+    for file in image_names(listing.files(folder)):
+        stem = file.rpartition(".")[0]
+        ending = next((ending for ending in endings if stem.endswith(ending)), "")
+        name = stem.removesuffix(ending)
+        key = f"{folder}/{file}"
+        if name in keys:
+            other = keys[name].rpartition("/")[2]
+            problems.append(f"{listing.place(key)}: {other} has the same name; keep one of them")
+        keys[name] = key
+    return keys
 
 
-def _mask_folder(folder: Path, split: str) -> Path | None:
-    return _first_folder(folder, [split + ending for ending in SPLIT_MASKS])
+def _mask_folder(listing: Listing, split: str, inside: str = "") -> str | None:
+    return _first_folder(listing, [split + ending for ending in SPLIT_MASKS], inside)
 
 
-def _first_folder(folder: Path, names: Iterable[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+def _first_folder(listing: Listing, names: Sequence[str], inside: str = "") -> str | None:
+    return next((name for name in names if listing.has_folder(inside + name)), None)
 
 
-def _not_camvid(folder: Path) -> str:
-    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
-    shown = ", ".join(names[:MAX_NAMES_SHOWN]) + (
-        f", ... ({len(names)} in all)" if len(names) > MAX_NAMES_SHOWN else ""
-    )
-    inner = next((path for path in sorted(folder.iterdir()) if path.is_dir() and _looks_like_camvid(path)), None)
-    hint = f"; did you mean {inner}?" if inner else ""
+def _not_camvid(listing: Listing) -> str:
+    inner = next((name for name in listing.folders() if _looks_like_camvid(listing, f"{name}/")), None)
+    hint = f"; did you mean {listing.place(inner)}?" if inner else ""
     frames, masks = (" or ".join(f"{name}/" for name in names) for names in (FRAME_FOLDERS, MASK_FOLDERS))
     return (
-        f"{folder}: not CamVid. Looked for train/ with trainannot/ or train_labels/ beside it, and for {frames} "
-        f"with {masks} beside it; found {shown or 'an empty folder'}{hint}"
+        f"{listing.place()}: not CamVid. Looked for train/ with trainannot/ or train_labels/ beside it, and for "
+        f"{frames} with {masks} beside it; found {listing.contents()}{hint}"
     )
 
 
-def _looks_like_camvid(folder: Path) -> bool:
-    has_splits = any((folder / split).is_dir() and _mask_folder(folder, split) for split in SPLITS)
-    return has_splits or all(_first_folder(folder, names) for names in (FRAME_FOLDERS, MASK_FOLDERS))
+def _looks_like_camvid(listing: Listing, inside: str) -> bool:
+    has_splits = any(listing.has_folder(inside + split) and _mask_folder(listing, split, inside) for split in SPLITS)
+    return has_splits or all(_first_folder(listing, names, inside) for names in (FRAME_FOLDERS, MASK_FOLDERS))

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from roadbed.data.sources import natural_order
+from roadbed.data.sources.listing import Listing
+from roadbed.data.sources.split_lists import ListedName, assign_listed
 
 LISTS = {"train.txt": "train", "val.txt": "val", "valid.txt": "val", "test.txt": "test"}
 SPLITS = ("train", "val", "test")
@@ -26,10 +28,10 @@ SEGNET_VAL_FRAMES = range(7959, 8160)
 HELD_OUT_SHARE = 5
 
 
-def assign_splits(folder: Path, keys: Collection[str], problems: list[str]) -> dict[str, list[str]]:
+def assign_splits(listing: Listing, keys: Collection[str], problems: list[str]) -> dict[str, list[str]]:
     """The keys of each split that gets any, naturally sorted. What is wrong with split lists is added to `problems`."""
-    lists = {path: split for name, split in LISTS.items() if (path := folder / name).is_file()}
-    split_of = _by_lists(lists, keys, problems) if lists else _by_sequence(keys)
+    lists = {name: split for name, split in LISTS.items() if listing.has_file(name)}
+    split_of = _by_lists(listing, lists, keys, problems) if lists else _by_sequence(keys)
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for key in sorted(split_of, key=natural_order):
         splits[split_of[key]].append(key)
@@ -47,26 +49,14 @@ def segnet_split(key: str) -> str | None:
     return "val" if sequence == "0016E5" and frame in SEGNET_VAL_FRAMES else "train"
 
 
-def _by_lists(lists: dict[Path, str], keys: Collection[str], problems: list[str]) -> dict[str, str]:
-    split_of: dict[str, str] = {}
-    for path, split in lists.items():
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if not line.strip():
-                continue
-            key = MASK_ENDING.sub("", Path(line.split()[0]).stem)
-            if key not in keys:
-                problems.append(f"{path}: line {number} names {key}, which is no pair of frame and mask here")
-            elif split_of.setdefault(key, split) != split:
-                problems.append(f"{path}: line {number} names {key}, which is in split {split_of[key]} already")
-    unlisted = sorted(set(keys) - split_of.keys(), key=natural_order)
-    if "train" not in lists.values():
-        return split_of | dict.fromkeys(unlisted, "train")
-    if unlisted:
-        names = ", ".join(path.name for path in lists)
-        problems.append(
-            f"frames that stand in none of {names}: {len(unlisted)}, the first {unlisted[0]}; list or remove them"
-        )
-    return split_of
+def _by_lists(listing: Listing, lists: dict[str, str], keys: Collection[str], problems: list[str]) -> dict[str, str]:
+    listed = [
+        ListedName(split, MASK_ENDING.sub("", PurePosixPath(words[0]).stem), f"{listing.place(name)}: line {number}")
+        for name, split in lists.items()
+        for number, line in enumerate(listing.store.get(name).decode(errors="replace").splitlines(), 1)
+        if (words := line.split())
+    ]
+    return assign_listed(listed, keys, origin=", ".join(lists), problems=problems)
 
 
 def _by_sequence(keys: Collection[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A painted town as a source: road scenes with exact masks, without any download, in any number and size.
 
-Sample i of a split is a function of (seed, split, i) alone. `paint_folder` writes the same samples in CamVid's
-arrangements, for tests and for those who want files.
+Sample i of a split is a function of (seed, split, i) alone. `paint_folder` writes the same samples in the
+arrangements of the other sources, for tests and for those who want files.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from roadbed.data.encoding import encode_image, encode_mask
 from roadbed.data.labels import CAMVID_11, CAMVID_COLORS, LabelSpace, camvid_ids
 from roadbed.data.sources import SampleRef
+from roadbed.data.sources.painted_layouts import paint_cityscapes, paint_original, paint_plain, paint_segnet
 from roadbed.data.sources.town.scene import paint_town
 from roadbed.errors import UsageError
 
@@ -26,12 +26,17 @@ PAINTER = 1
 DEFAULT_NUM_SAMPLES: Mapping[str, int] = {"train": 200, "val": 40}
 DEFAULT_SIZE_PX = (360, 480)
 SMALLEST_PX, LARGEST_PX = 64, 4096
-UNLABELLED_ID = 11
 
-Arrangement = Literal["segnet", "original"]
+Arrangement = Literal["segnet", "original", "cityscapes", "folder"]
+SIZES_PX: Mapping[Arrangement, tuple[int, int]] = {
+    "segnet": DEFAULT_SIZE_PX,
+    "original": (720, 960),
+    "cityscapes": (1024, 2048),
+    "folder": DEFAULT_SIZE_PX,
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PaintedRef(SampleRef):
     """Sample `number` of a split."""
 
@@ -67,6 +72,15 @@ class PaintedSource:
         self._ids_256 = np.full(256, label_space.ignore_id, np.uint8)
         self._ids_256[: len(CAMVID_COLORS)] = list(camvid_ids(label_space).values())
 
+    @property
+    def settings(self) -> str:
+        """The painter's version and what it was asked for."""
+        return repr((PAINTER, self._seed, self._size_px))
+
+    def digest(self, ref: PaintedRef) -> str:
+        """sha256 of the sample's place: with the settings, a picture is a function of it."""
+        return hashlib.sha256(f"{ref.split}/{ref.number}".encode()).hexdigest()
+
     def check(self, ref: PaintedRef) -> list[str]:
         """Nothing can be wrong with what is painted."""
         return []
@@ -80,12 +94,6 @@ class PaintedSource:
         """The frame, and its mask as places in CAMVID_COLORS."""
         return paint_town((self._seed, zlib.crc32(ref.split.encode()), ref.number), *self._size_px)
 
-    def fingerprint(self) -> str:
-        """sha256 over the painter's version and everything that it was asked for."""
-        counts = sorted((split, len(refs)) for split, refs in self.splits.items())
-        asked = (PAINTER, self._seed, self._size_px, counts, self.label_space.to_json())
-        return hashlib.sha256(repr(asked).encode()).hexdigest()
-
 
 def paint_folder(
     folder: Path,
@@ -94,43 +102,23 @@ def paint_folder(
     arrangement: Arrangement = "segnet",
     seed: int = 0,
     size_px: tuple[int, int] | None = None,
+    with_train_ids: bool = False,
 ) -> None:
-    """Write painted frames and masks below `folder` as PNG files, in one of CamVid's arrangements.
+    """Write painted frames and masks below `folder` as PNG files, as one of the sources reads them.
 
-    "segnet" gives 480x360 frames and masks of ids, in folders per split; "original" gives 960x720 frames, masks of 32
-    colours, label_colors.txt and a list of names per split. Another `size_px` (height, width) can be asked for.
+    "segnet" and "original" are CamVid's arrangements (480x360 and 960x720), "cityscapes" is that of Cityscapes
+    (2048x1024; labelIds, and labelTrainIds with `with_train_ids`; splits train, val and test), "folder" is images/,
+    masks/ and classes.yaml (480x360). Another `size_px` (height, width) can be asked for.
     """
+    source = PaintedSource(num_samples, seed=seed, size_px=size_px or SIZES_PX[arrangement])
     if arrangement == "segnet":
-        _paint_segnet(folder, PaintedSource(num_samples, seed=seed, size_px=size_px or DEFAULT_SIZE_PX))
+        paint_segnet(folder, source)
+    elif arrangement == "original":
+        paint_original(folder, source)
+    elif arrangement == "cityscapes":
+        paint_cityscapes(folder, source, with_train_ids=with_train_ids)
     else:
-        _paint_original(folder, PaintedSource(num_samples, seed=seed, size_px=size_px or (720, 960)))
-
-
-def _paint_segnet(folder: Path, source: PaintedSource) -> None:
-    for split, refs in source.splits.items():
-        for name in (split, f"{split}annot"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for ref in refs:
-            image_HW3, mask_HW = source.read(ref)
-            mask_HW = np.where(mask_HW == source.label_space.ignore_id, np.uint8(UNLABELLED_ID), mask_HW)
-            (folder / split / f"{ref.key}.png").write_bytes(encode_image(image_HW3, encoding="png"))
-            (folder / f"{split}annot" / f"{ref.key}.png").write_bytes(encode_mask(mask_HW))
-
-
-def _paint_original(folder: Path, source: PaintedSource) -> None:
-    frames, masks = folder / "701_StillsRaw_full", folder / "LabeledApproved_full"
-    for path in (frames, masks):
-        path.mkdir(parents=True, exist_ok=True)
-    palette_N3 = np.array(list(CAMVID_COLORS.values()), np.uint8)
-    lines = [f"{red} {green} {blue}\t{name}" for name, (red, green, blue) in CAMVID_COLORS.items()]
-    (folder / "label_colors.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
-    for split, refs in source.splits.items():
-        names = "".join(f"{ref.key}.png\n" for ref in refs)
-        (folder / f"{split}.txt").write_text(names, encoding="ascii")
-        for ref in refs:
-            image_HW3, raw_HW = source.read_raw(ref)
-            (frames / f"{ref.key}.png").write_bytes(encode_image(image_HW3, encoding="png"))
-            (masks / f"{ref.key}_L.png").write_bytes(encode_image(palette_N3[raw_HW], encoding="png"))
+        paint_plain(folder, source)
 
 
 def _check(num_samples: Mapping[str, int], seed: int, size_px: tuple[int, int]) -> None:

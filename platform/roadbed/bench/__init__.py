@@ -1,0 +1,1 @@
+"""Benchmarks: everything that the documentation claims of speed and memory is measured by `roadbed bench ...`."""

@@ -1,0 +1,19 @@
+"""`roadbed bench ...`: one module per benchmark."""
+
+from __future__ import annotations
+
+import click
+
+from roadbed.cli.bench.encodings import encodings
+from roadbed.cli.bench.loader import loader
+from roadbed.cli.bench.order import order
+from roadbed.cli.bench.scale import scale
+
+
+@click.group()
+def bench() -> None:
+    """Measure on this machine what the documentation says of speed and memory."""
+
+
+for command in (encodings, loader, order, scale):
+    bench.add_command(command)
