@@ -127,7 +127,7 @@ def webdataset_epochs(settings: Settings, dataset: Dataset, pipeline: Pipeline) 
     import boto3
     import webdataset
 
-    def open_s3(url: str, mode: str = "rb", bufsize: int = 8192, **_: Any) -> Any:
+    def open_s3(url: str, mode: str = "rb", bufsize: int = 8192, **options: Any) -> Any:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
 
