@@ -16,6 +16,7 @@ from roadbed.bench.race import Result, installed, ratios
 from roadbed.cli.bench import bench
 from roadbed.cli.bench.encodings import _refuse_inexact, _verdict
 from roadbed.errors import UsageError
+from support import blocks_dataset
 
 NUM_FRAMES = 19
 
@@ -36,19 +37,23 @@ def test_loaders_side_by_side(s3_server: object, tmp_path: Path) -> None:
     names = ["roadbed-uint8", "roadbed-float32", "webdataset", "memory", "boto3"]
     path, plot = tmp_path / "race.json", tmp_path / "race.png"
     words = ["--copies", "2", "--rounds", "1", "--workers", "1", "--only", ",".join(names)]
-    output = run("loader", *words, "--at", "s3://roadbed/test-bench/loader", "--json", str(path), "--plot", str(plot))
+    at = "s3://roadbed/test-bench/loader"
+    output = run("loader", *words, "--at", at, "--json", str(path), "--plot", str(plot))
     document: dict[str, Any] = json.loads(path.read_text())
     assert document["samples"] == 2 * NUM_FRAMES
     assert document["camvid"] is False
     assert [result["name"] for result in document["results"]] == names
     for result in document["results"]:
         assert result["is_every_key_once"], result
-        for figure in ("cold_per_s", "warm_per_s", "cpu_s_per_1000", "peak_mb"):
+        for figure in ("cold_per_s", "warm_per_s", "cold_cpu_s_per_1000", "warm_cpu_s_per_1000", "peak_mb"):
             assert len(result[figure]) == 1
             assert result[figure][0] > 0
     assert set(document["ratios"]["memory"]) == {"roadbed-uint8", "roadbed-float32"}
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert all(name in output for name in names)
+    # Another number of frames at the same place: what lies there is no use, and no obstacle.
+    run("loader", "--copies", "1", "--rounds", "1", "--only", "roadbed-uint8", "--at", at, "--json", str(path))
+    assert json.loads(path.read_text())["samples"] == NUM_FRAMES
 
 
 @pytest.mark.s3
@@ -86,9 +91,12 @@ def test_unknown_contenders_and_encodings_are_named() -> None:
 
 def test_ratios_are_those_within_a_round() -> None:
     """Three rounds on a machine that was twice as slow in the second: each contender's own median would mislead."""
-    ours = Result("roadbed-uint8", (300.0, 150.0, 300.0), (20.0, 5.0, 10.0), (1.0, 2.0, 1.0), (1.0,) * 3, True)
-    theirs = Result("litdata", (100.0, 50.0, 100.0), (10.0, 5.0, 2.0), (3.0, 4.0, 3.0), (1.0,) * 3, True)
-    assert ratios([ours, theirs], over="litdata") == {"roadbed-uint8": {"cold": 3.0, "warm": 2.0, "cpu": 3.0}}
+    ours = Result(
+        "roadbed-uint8", (300.0, 150.0, 300.0), (20.0, 5.0, 10.0), (2.0,) * 3, (1.0, 2.0, 1.0), (1.0,) * 3, True
+    )
+    theirs = Result("litdata", (100.0, 50.0, 100.0), (10.0, 5.0, 2.0), (3.0,) * 3, (3.0, 4.0, 3.0), (1.0,) * 3, True)
+    found = ratios([ours, theirs], over="litdata")
+    assert found == {"roadbed-uint8": {"cold": 3.0, "warm": 2.0, "cold_cpu": 1.5, "warm_cpu": 3.0}}
     assert ratios([ours], over="litdata") == {}
 
 
@@ -110,11 +118,17 @@ def test_an_epoch_that_is_not_exact_fails_the_benchmark() -> None:
         _refuse_inexact([figures_of("jpeg-png", 1.0), figures_of("png-png", 1.0, is_every_sample_once=False)])
 
 
-def test_order_of_the_synthetic_dataset(tmp_path: Path) -> None:
+def test_order_of_a_dataset(tmp_path: Path) -> None:
+    blocks_dataset(str(tmp_path / "blocks"))
     path, plot = tmp_path / "order.json", tmp_path / "order.png"
-    output = run("order", "--json", str(path), "--plot", str(plot))
-    rows = json.loads(path.read_text())["windows"]
-    assert [row["window_shards"] for row in rows] == [1, 4, 16, 400]
-    assert [row["is_full"] for row in rows] == [False, False, False, True]
-    assert "full permutation" in output
+    output = run("order", str(tmp_path / "blocks"), "--batch", "4", "--json", str(path), "--plot", str(plot))
+    rows = json.loads(path.read_text())
+    assert [(row["window_shards"], row["is_full"]) for row in rows] == [(1, False), (4, True)]
+    assert "all 4" in output
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_order_of_too_few_samples_is_refused(tmp_path: Path) -> None:
+    blocks_dataset(str(tmp_path / "blocks"))
+    with pytest.raises(UsageError, match="--batch 7: there are 13 samples; take at most half of them"):
+        run("order", str(tmp_path / "blocks"), "--batch", "7")

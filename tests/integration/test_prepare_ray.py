@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -33,17 +32,17 @@ SMALL = PrepareOptions(samples_per_shard=2)
 
 
 class DyingSource(StoredSource):
-    """The first worker that reads `train_003` is killed; every other worker, if `always`, too."""
+    """The first worker that digests `train_003` is killed; every other worker, if `always`, too."""
 
     def __init__(self, store: Store, mark: Path, *, always: bool = False) -> None:
         super().__init__(store, train=6, val=2)
         self._mark, self._always, self._driver = mark, always, os.getpid()
 
-    def read(self, ref: SampleRef) -> tuple[np.ndarray, np.ndarray]:
+    def digest(self, ref: SampleRef) -> str:
         if ref.key == "train_003" and os.getpid() != self._driver and (self._always or not self._mark.exists()):
             self._mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().read(ref)
+        return super().digest(ref)
 
 
 class FaultySource(StoredSource):

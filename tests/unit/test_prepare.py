@@ -315,11 +315,12 @@ prepare(ListedSource(KEYS, on_read=hang), open_store(sys.argv[1]), options=SMALL
 """
 
 
-def kill_in_the_last_shard(folder: Path) -> None:
+def kill_in_the_last_shard(folder: Path, scratch: Path) -> None:
     """A preparation of KEYS that is killed when two of its three shards are done."""
     tests = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", HANG_IN_THE_LAST_SHARD, str(folder)]
-    process = subprocess.Popen(command, cwd=tests, env={"PYTHONPATH": tests, "HOME": str(folder)})
+    environment = {"PYTHONPATH": tests, "HOME": str(scratch), "TMPDIR": str(scratch)}
+    process = subprocess.Popen(command, cwd=tests, env=environment)
     give_up_at = time.monotonic() + KILL_TIMEOUT_S
     while not [*folder.glob("*/parts/train-000001")]:
         assert process.poll() is None
@@ -330,7 +331,7 @@ def kill_in_the_last_shard(folder: Path) -> None:
 
 
 def test_a_killed_preparation_is_no_dataset_and_goes_on_where_it_was(tmp_path):
-    kill_in_the_last_shard(tmp_path / "killed")
+    kill_in_the_last_shard(tmp_path / "killed", tmp_path)
     assert not (tmp_path / "killed" / "dataset.json").exists()
     source = ListedSource(KEYS)
     calls = []

@@ -133,7 +133,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(roo
 
 
 def test_a_damaged_shard_is_named_and_nothing_is_retried(root: Path) -> None:
-    shard = next((root / "blocks").glob("train-*2.tar"))
+    shard = next((root / "blocks").glob("*/train-*2.tar"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)

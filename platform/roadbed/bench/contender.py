@@ -80,7 +80,7 @@ def _run(epoch_of: Callable[[int], Epoch], number: int, keys: list[str]) -> dict
 
 
 def _roadbed(settings: Settings, dataset: Dataset, normalization: Normalization | None) -> Callable[[int], Epoch]:
-    split = dataset.split("train")
+    split = Dataset.open(dataset.uri).split("train")  # with its index still to be fetched, as part of the first epoch
     loader = Loader(
         split,
         digest=dataset.digest,

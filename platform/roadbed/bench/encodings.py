@@ -7,28 +7,26 @@ machine is noisy: ratios within a round and their medians count.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, get_args
 
 import numpy as np
 
+from roadbed.bench.frames import prepared
 from roadbed.bench.link import Link, behind
 from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.encoding import ImageEncoding, MaskEncoding, decode_image, decode_mask, encode_image, encode_mask
 from roadbed.data.loader import Loader
-from roadbed.data.parallel import Threads
-from roadbed.data.prepare import PrepareOptions, prepare
+from roadbed.data.prepare import PrepareOptions
 from roadbed.data.sources import Source
-from roadbed.errors import DataError, UsageError
+from roadbed.errors import UsageError
 from roadbed.spec import DataSpec
 from roadbed.storage import Store, open_store
 
@@ -103,7 +101,8 @@ def measure_encodings(
     datasets = {}
     for name in names:
         tell(f"preparing {name}")
-        datasets[name] = _prepared(source, f"{root_uri}/{name}", ENCODINGS[name])
+        options = PrepareOptions(image_encoding=ENCODINGS[name].image, mask_encoding=ENCODINGS[name].mask)
+        datasets[name] = prepared(source, f"{root_uri}/{name}", options)
     # The first epoch of a process pays for imports and first uses, whichever encoding it is of.
     _cold_epoch(open_store(datasets[names[0]].uri), batch_size=batch_size, num_threads=num_threads)
     epochs: dict[str, dict[str, list[_Epoch]]] = {name: {link: [] for link in LINKS} for name in names}
@@ -126,15 +125,6 @@ def best(figures: Sequence[EncodingFigures], link: str) -> tuple[str, tuple[floa
     default = [figure.images_per_s[link] for figure in figures if figure.name == DEFAULT]
     pairs = zip(winner.images_per_s[link], default[0], strict=True) if default else ()
     return winner.name, tuple(fast / slow for fast, slow in pairs)
-
-
-def _prepared(source: Source[Any], uri: str, encoding: Encoding) -> Dataset:
-    options = PrepareOptions(image_encoding=encoding.image, mask_encoding=encoding.mask)
-    make = partial(prepare, source, open_store(uri), options=options, mapper=Threads(os.cpu_count() or 1))
-    try:
-        return make()
-    except DataError:
-        return make(replace=True)  # what a benchmark of other frames left there is of no use to anyone
 
 
 def _cold_epoch(store: Store, *, batch_size: int, num_threads: int) -> _Epoch:

@@ -1,7 +1,8 @@
-"""The frames that benchmarks run on: CamVid as often as wished, or the painted town where there is none."""
+"""The data that benchmarks run on: CamVid as often as wished, or the painted town where there is none."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from roadbed.data.dataset import Dataset
+from roadbed.data.parallel import Threads
+from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.data.sources import SampleRef, Source
 from roadbed.data.sources.camvid import CamvidSource
 from roadbed.data.sources.painted import PaintedSource
+from roadbed.errors import DataError
+from roadbed.storage import open_store
 
 PAINTED_FRAMES = 64
 
@@ -54,3 +60,12 @@ def bench_source(camvid: Path | None, *, num_copies: int) -> Copies:
     """CamVid in the folder `camvid`, or a painted town of the same frame size."""
     source = CamvidSource(camvid) if camvid else PaintedSource({"train": PAINTED_FRAMES})
     return Copies(source, num_copies)
+
+
+def prepared(source: Source[Any], uri: str, options: PrepareOptions | None = None) -> Dataset:
+    """The dataset of `source` at `uri`: the one that is there, or made anew in place of another benchmark's."""
+    store, mapper = open_store(uri), Threads(os.cpu_count() or 1)
+    try:
+        return prepare(source, store, options=options, mapper=mapper)
+    except DataError:
+        return prepare(source, store, options=options, mapper=mapper, replace=True)

@@ -6,7 +6,6 @@ A shared machine is noisy, so what counts are ratios within a round, and their m
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,16 +17,15 @@ from statistics import median
 from typing import Any
 
 from roadbed.bench.contender import Settings, write_settings
-from roadbed.bench.frames import Copies
+from roadbed.bench.frames import Copies, prepared
 from roadbed.bench.rivals import write_files, write_litdata
 from roadbed.bench.tree import PeakMemory
-from roadbed.data.parallel import Threads
-from roadbed.data.prepare import prepare
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.storage import open_store
 
 NAMES = ("roadbed-uint8", "roadbed-float32", "litdata", "webdataset", "boto3", "memory")
 NEEDS = {"litdata": "litdata", "webdataset": "webdataset"}
+COMPLETE = "complete"
 WARM_EPOCHS = 2
 TIMEOUT_S = 900
 
@@ -39,7 +37,8 @@ class Result:
     name: str
     cold_per_s: tuple[float, ...]
     warm_per_s: tuple[float, ...]
-    cpu_s_per_1000: tuple[float, ...]
+    cold_cpu_s_per_1000: tuple[float, ...]
+    warm_cpu_s_per_1000: tuple[float, ...]
     peak_mb: tuple[float, ...]
     is_every_key_once: bool
 
@@ -69,14 +68,12 @@ def race(
     Raises RoadbedError if a contender's process fails.
     """
     with tempfile.TemporaryDirectory(prefix="roadbed-bench-") as folder:
-        dataset = prepare(source, open_store(f"{root_uri}/dataset"), mapper=Threads(os.cpu_count() or 1))
+        dataset = prepared(source, f"{root_uri}/dataset")
+        files_uri, litdata_uri = (f"{root_uri}/{form}-{dataset.digest[:12]}" for form in ("files", "litdata"))
         if "boto3" in names:
-            tell("writing one object per frame and mask for boto3")
-            write_files(dataset, f"{root_uri}/files")
+            _once(files_uri, lambda: write_files(dataset, files_uri), tell)
         if "litdata" in names:
-            tell("writing chunks for litdata")
-            (Path(folder) / "chunks").mkdir()
-            write_litdata(dataset, f"{root_uri}/litdata", Path(folder) / "chunks")
+            _once(litdata_uri, lambda: write_litdata(dataset, litdata_uri, Path(folder)), tell)
         runs: dict[str, list[_Run]] = {name: [] for name in names}
         for number in range(num_rounds):
             for name in names:
@@ -85,8 +82,8 @@ def race(
                 settings = Settings(
                     name,
                     dataset.uri,
-                    f"{root_uri}/files",
-                    f"{root_uri}/litdata",
+                    files_uri,
+                    litdata_uri,
                     str(scratch),
                     batch_size,
                     num_workers,
@@ -98,11 +95,21 @@ def race(
     return [_result(name, runs[name]) for name in names]
 
 
+def _once(uri: str, write: Callable[[], None], tell: Callable[[str], None]) -> None:
+    """Write what a rival reads, unless an earlier run wrote all of it."""
+    store = open_store(uri)
+    if not store.exists(COMPLETE):
+        tell(f"writing {uri}")
+        write()
+        store.put(COMPLETE, b"")
+
+
 @dataclass(frozen=True)
 class _Run:
     cold_per_s: float
     warm_per_s: float
-    cpu_s_per_1000: float
+    cold_cpu_s_per_1000: float
+    warm_cpu_s_per_1000: float
     peak_mb: float
     is_every_key_once: bool
 
@@ -134,7 +141,8 @@ def _figures(lines: Sequence[dict[str, Any]], peak_mb: float) -> _Run:
     return _Run(
         cold_per_s=cold["num_images"] / cold["seconds"],
         warm_per_s=median(line["num_images"] / line["seconds"] for line in warm),
-        cpu_s_per_1000=median(1000 * line["cpu_s"] / line["num_images"] for line in warm),
+        cold_cpu_s_per_1000=1000 * cold["cpu_s"] / cold["num_images"],
+        warm_cpu_s_per_1000=median(1000 * line["cpu_s"] / line["num_images"] for line in warm),
         peak_mb=peak_mb,
         is_every_key_once=all(line["is_every_key_once"] for line in lines),
     )
@@ -145,7 +153,8 @@ def _result(name: str, runs: Sequence[_Run]) -> Result:
         name,
         tuple(run.cold_per_s for run in runs),
         tuple(run.warm_per_s for run in runs),
-        tuple(run.cpu_s_per_1000 for run in runs),
+        tuple(run.cold_cpu_s_per_1000 for run in runs),
+        tuple(run.warm_cpu_s_per_1000 for run in runs),
         tuple(run.peak_mb for run in runs),
         all(run.is_every_key_once for run in runs),
     )
@@ -165,7 +174,8 @@ def ratios(results: Sequence[Result], *, over: str) -> dict[str, dict[str, float
         result.name: {
             "cold": ratio(result.cold_per_s, rival.cold_per_s),
             "warm": ratio(result.warm_per_s, rival.warm_per_s),
-            "cpu": ratio(rival.cpu_s_per_1000, result.cpu_s_per_1000),
+            "cold_cpu": ratio(rival.cold_cpu_s_per_1000, result.cold_cpu_s_per_1000),
+            "warm_cpu": ratio(rival.warm_cpu_s_per_1000, result.warm_cpu_s_per_1000),
         }
         for result in results
         if result.name.startswith("roadbed")

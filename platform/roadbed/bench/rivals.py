@@ -21,6 +21,7 @@ from roadbed.data.augment import training_transforms
 from roadbed.data.dataset import Dataset
 from roadbed.data.encoding import decode_image, decode_mask
 from roadbed.data.manifest import Channels
+from roadbed.data.parallel import in_threads
 from roadbed.errors import RoadbedError
 from roadbed.spec import DataSpec
 from roadbed.storage import open_store
@@ -195,16 +196,20 @@ def litdata_epochs(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> 
 def write_files(dataset: Dataset, files_uri: str) -> None:
     """Every frame and mask as an object of its own, for boto3."""
     store, split = open_store(files_uri), dataset.split("train")
-    for sample in range(split.num_samples):
+
+    def put(sample: int) -> None:
         for suffix, data in zip((".jpg", ".png"), split.members(sample), strict=True):
             store.put(split.key(sample) + suffix, data)
 
+    in_threads(put, range(split.num_samples), 2)
 
-def write_litdata(dataset: Dataset, litdata_uri: str, scratch: Path) -> None:
+
+def write_litdata(dataset: Dataset, litdata_uri: str, folder: Path) -> None:
     """The samples as chunks of litdata, with an index.json. Raises RoadbedError if litdata's writer fails."""
     from litdata import optimize
 
-    split = dataset.split("train")
+    split, scratch = dataset.split("train"), folder / "chunks"
+    scratch.mkdir()
     members = [(split.key(sample), *split.members(sample)) for sample in range(split.num_samples)]
 
     def entry(sample: int) -> dict[str, Any]:

@@ -77,19 +77,27 @@ def loader(
         from roadbed.bench.race_plot import draw_race
 
         draw_race(results, plot)
-    if not all(result.is_every_key_once for result in results if result.name.startswith("roadbed")):
-        raise click.ClickException("an epoch did not hold every sample exactly once")
+    if wrong := [result.name for result in results if not result.is_every_key_once]:
+        raise click.ClickException(f"{', '.join(wrong)}: an epoch did not hold every sample exactly once")
 
 
 def _print(results: list[Result], over: dict[str, dict[str, dict[str, float]]]) -> None:
     print_table(
-        ["loader", "cold, images/s", "warm, images/s", "CPU s per 1000", "peak MB", "every sample once"],
+        [
+            "loader",
+            "cold, images/s",
+            "warm, images/s",
+            "cold, CPU s per 1000",
+            "warm, CPU s per 1000",
+            "peak MB",
+            "every sample once",
+        ],
         [
             [
                 result.name,
                 f"{median(result.cold_per_s):.0f}",
                 f"{median(result.warm_per_s):.0f}",
-                f"{median(result.cpu_s_per_1000):.2f}",
+                f"{median(result.cold_cpu_s_per_1000):.2f}, {median(result.warm_cpu_s_per_1000):.2f}",
                 f"{median(result.peak_mb):.0f}",
                 "yes" if result.is_every_key_once else "NO",
             ]
@@ -100,5 +108,5 @@ def _print(results: list[Result], over: dict[str, dict[str, dict[str, float]]]) 
         for mode, ratio in modes.items():
             click.echo(
                 f"{mode} against {name}: {ratio['cold']:.2f} x cold, {ratio['warm']:.2f} x warm, "
-                f"{ratio['cpu']:.2f} x fewer CPU seconds"
+                f"CPU seconds fewer by {ratio['cold_cpu']:.2f} x cold, {ratio['warm_cpu']:.2f} x warm"
             )
