@@ -153,6 +153,24 @@ def test_whoever_publishes_second_is_told(town, target, tmp_path):
     assert verify(target).is_whole
 
 
+def test_two_that_copy_the_same_at_once_both_succeed(town, target):
+    def copy_too(done: int, total: int) -> None:
+        if done == total:
+            copy_dataset(town, target)
+
+    copy_dataset(town, target, progress=copy_too)
+    assert contents(target) == contents(town)
+
+
+def test_what_was_deleted_while_it_was_copied_is_not_published(town, target):
+    key = shard_keys(town)[1]
+    words = rf"somebody else deleted 1 of the copied objects in the meantime, the first is {key}; nothing was published"
+    with pytest.raises(ConflictError, match=words):
+        copy_dataset(town, target, progress=lambda done, total: target.delete(key) if done == total else None)
+    assert not target.exists("dataset.json")
+    assert copy_dataset(town, target).num_sent == 1
+
+
 def test_a_source_that_lacks_objects_is_refused(town, target, tmp_path):
     source = open_store(str(shutil.copytree(town.uri.removeprefix("file://"), tmp_path / "source")))
     source.delete(shard_keys(source)[1])

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from roadbed.data.dataset import Dataset
+from roadbed.data.encoding import encode_image
 from roadbed.data.labels import CAMVID_11, CAMVID_32
 from roadbed.data.parallel import Threads
 from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.data.sources import SampleRef, natural_order
 from roadbed.data.sources.painted import PaintedSource
+from roadbed.data.verify import verify
 from roadbed.errors import ConflictError, DamagedError, DataError
 from roadbed.storage import open_store
 from support import BlocksSource
@@ -29,6 +31,7 @@ COUNTS = {"train": 7, "val": 3}
 SIZE_PX = (64, 80)
 SMALL = PrepareOptions(samples_per_shard=3)
 KILL_TIMEOUT_S = 60.0
+GREY = np.full((32, 32, 3), 90, np.uint8)
 
 
 def painted(counts=COUNTS, **options) -> PaintedSource:
@@ -223,6 +226,59 @@ def test_replace_makes_a_damaged_shard_anew(tmp_path):
     assert files(tmp_path) == before
 
 
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+@pytest.mark.parametrize(("spoil", "replace"), [(lose, False), (lose, True), (damage, True)])
+@pytest.mark.parametrize(("name", "keys_read"), [("train-000001.tar", ["f3", "f4", "f5"]), ("train.index", [])])
+def test_only_what_is_lost_or_damaged_is_made_and_put(tmp_path, spoil, replace, name, keys_read):
+    prepare(ListedSource(KEYS), open_store(str(tmp_path)), options=SMALL)
+    before = files(tmp_path)
+    kept = [path for path in tmp_path.glob("*/train*") if path.name != name]
+    written_at = [path.stat().st_mtime_ns for path in kept]
+    spoil(the_shard(tmp_path, name))
+    source = ListedSource(KEYS)
+    calls = []
+    progress = lambda *counts: calls.append(counts)  # noqa: E731
+    prepare(source, open_store(str(tmp_path)), options=SMALL, replace=replace, progress=progress)
+    assert source.keys_read == keys_read
+    assert calls[-1] == (9, 9)
+    assert files(tmp_path) == before
+    assert [path.stat().st_mtime_ns for path in kept] == written_at
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_other_encoders_write_beside_and_never_over(tmp_path, monkeypatch, is_told):
+    old = prepare(ListedSource(KEYS), open_store(str(tmp_path)), options=SMALL)
+    the_shard(tmp_path, "train-000002.tar").unlink()
+    before = files(tmp_path)
+    if is_told:
+        monkeypatch.setattr("roadbed.data.prepare.ENCODERS", "cv2 of tomorrow")
+    monkeypatch.setattr("roadbed.data.packing.encode_image", lambda *_, **__: encode_image(GREY, encoding="png"))
+
+    def look(_ref):
+        assert before.items() <= files(tmp_path).items()
+
+    new = prepare(ListedSource(KEYS, on_read=look), open_store(str(tmp_path)), options=SMALL, replace=True)
+    assert new.digest != old.digest
+    assert verify(open_store(str(tmp_path))).is_whole
+    assert not before.keys() & files(tmp_path).keys() - {"dataset.json"}
+
+
+def test_what_cannot_be_mended_for_its_samples_leaves_all_as_it_was(tmp_path):
+    prepare(ListedSource(KEYS), open_store(str(tmp_path)), options=SMALL)
+    the_shard(tmp_path, "train-000001.tar").unlink()
+    before = files(tmp_path)
+    with pytest.raises(DataError, match="listed: 1 problem, nothing was published\nf4: cut short"):
+        prepare(ListedSource(KEYS, faults={"f4": ["f4: cut short"]}), open_store(str(tmp_path)), options=SMALL)
+    assert files(tmp_path) == before
+
+
 def test_replace_gets_rid_of_a_damaged_dataset(tmp_path):
     prepare(painted(), open_store(str(tmp_path)))
     (tmp_path / "dataset.json").write_text("{")
@@ -244,6 +300,24 @@ def test_all_problems_are_listed_and_nothing_is_written(tmp_path):
     assert lines[-1] == "... and 5 more"
     assert len(lines) == 22
     assert not (tmp_path / "new").exists() or not files(tmp_path / "new")
+
+
+def test_files_that_change_after_they_were_digested_are_problems(tmp_path):
+    class Changing(ListedSource):
+        def digest(self, ref):
+            is_other = ref.key == "f1" and "f0" in self.keys_read
+            return hashlib.sha256(b"other" if is_other else ref.key.encode()).hexdigest()
+
+    with pytest.raises(DataError, match=r"listed: 1 problem, .*\nf1: changed while it was prepared; run it again$"):
+        prepare(Changing(KEYS), open_store(str(tmp_path)), options=SMALL, mapper=Threads(1))
+    assert files(tmp_path) == {}
+
+
+def test_a_problem_that_many_samples_share_is_told_once(tmp_path):
+    faults = {key: ["street.png: cut short"] for key in ("tile1", "tile5")}
+    source = ListedSource({"train": [f"tile{number}" for number in range(6)]}, faults=faults)
+    with pytest.raises(DataError, match=r"listed: 1 problem, nothing was published\nstreet.png: cut short$"):
+        prepare(source, open_store(str(tmp_path)), options=SMALL)
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -387,6 +461,21 @@ def test_whoever_publishes_another_second_is_told(tmp_path):
     with pytest.raises(ConflictError, match="somebody else published or deleted a dataset here in the meantime"):
         prepare(ListedSource({"train": ["a"]}, on_read=publish_another), store)
     assert (tmp_path / "dataset.json").read_bytes() == b"{}"
+
+
+def test_what_was_deleted_while_it_was_packed_is_not_published(tmp_path):
+    stop_in_the_last_shard(tmp_path)
+
+    def delete(_ref):
+        the_shard(tmp_path, "train-000000.tar").unlink(missing_ok=True)
+
+    source = ListedSource(KEYS, on_read=lambda ref: delete(ref) if ref.key == "f8" else None)
+    with pytest.raises(ConflictError, match=r"deleted 1 of the packed objects .*/train-000000.tar; nothing was publ"):
+        prepare(source, open_store(str(tmp_path)), options=SMALL, mapper=Threads(1))
+    assert not (tmp_path / "dataset.json").exists()
+    source = ListedSource(KEYS)
+    prepare(source, open_store(str(tmp_path)), options=SMALL)
+    assert source.keys_read == ["f0", "f1", "f2"]
 
 
 def test_two_that_make_the_same_at_once_both_succeed(tmp_path):

@@ -12,7 +12,7 @@ from damage import INDEX, SHARD, files, find, flip, forge, jpeg, look, make, mas
 from roadbed.cli import main
 from roadbed.data.repair import restore, restore_manifest
 from roadbed.data.shards import decode_index, encode_index
-from roadbed.errors import DataError
+from roadbed.errors import ConflictError, DataError
 from roadbed.storage import open_store
 
 
@@ -122,6 +122,24 @@ def test_a_missing_dataset_json_is_restored(folder, pristine):
     assert restore_manifest(store, copy)
     assert not restore_manifest(store, copy)
     assert files(folder) == files(pristine)
+
+
+def test_a_dataset_json_of_a_newer_format_is_left_as_it_is(folder, pristine, roadbed):
+    path = folder / "dataset.json"
+    path.write_bytes(path.read_bytes().replace(b"roadbed-dataset/2", b"roadbed-dataset/3"))
+    before = files(folder)
+    status, _, err = roadbed("verify", folder, "--repair", "--from", pristine)
+    assert status == 1
+    assert "format roadbed-dataset/3 is newer than this roadbed" in err
+    assert files(folder) == before
+
+
+def test_a_dataset_that_was_replaced_since_it_was_checked_is_not_repaired(folder, tmp_path):
+    find(folder, SHARD).unlink()
+    report = look(folder)
+    shutil.copytree(make(tmp_path / "other", train=3), folder, dirs_exist_ok=True)
+    with pytest.raises(ConflictError, match="was replaced while being checked; run verify again"):
+        restore(open_store(str(folder)), report)
 
 
 def test_a_damaged_dataset_json_needs_a_copy(folder, roadbed):

@@ -17,10 +17,11 @@ from damage import INDEX, SHARD, damages, find, flip, forge, jpeg, look, make, m
 from roadbed.cli import main
 from roadbed.data.dataset import Dataset
 from roadbed.data.prepare import PrepareOptions, prepare
+from roadbed.data.repair import delete_strays
 from roadbed.data.shards import HEADER_BYTES, RECORD, SampleRecord, decode_index, encode_index
 from roadbed.data.sources.painted import PaintedSource
 from roadbed.data.verify import named_objects
-from roadbed.errors import NotFoundError
+from roadbed.errors import ConflictError, NotFoundError
 from roadbed.storage import open_store
 
 RANDOM_FLIPS = 150
@@ -55,6 +56,19 @@ def record_of(folder: Path, place: int) -> SampleRecord:
     """The record of the sample at a place of SHARD."""
     split = Dataset.open(str(folder)).split("train")
     return split.index.record(split.index.first_sample(1) + place)
+
+
+def put_stray(folder: Path, name: str, *, age_s: float) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    modified_at = time.time() - age_s
+    os.utime(path, (modified_at, modified_at))
+
+
+def replace(folder: Path) -> None:
+    """Put another dataset there, whose objects lie in a folder of their own."""
+    prepare(PaintedSource({"train": 1}, size_px=(64, 80)), open_store(str(folder)), replace=True)
 
 
 def test_a_whole_dataset_is_told_with_its_figures(folder):
@@ -243,16 +257,16 @@ def test_quick_says_what_it_looked_at(folder, roadbed):
 
 
 def test_strays_are_named_and_only_our_own_old_ones_deleted(folder, roadbed):
-    ours = ["train-000099.tar", "0123456789ab/train-000000.tar", "0123456789ab/parts/train-000000"]
-    others = ["notes.txt", "other/dataset.json", "other/0123456789ab/train.index"]
-    young = "0123456789ab/val.index"
-    for name in [*ours, *others, young]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-        old_s = time.time() - (0 if name == young else 7200)
-        os.utime(folder / name, (old_s, old_s))
+    ours = ["0123456789ab/train.index", "0123456789ab/train-000000.tar", "0123456789ab/parts/train-000000"]
+    others = ["notes.txt", "train-000099.tar", "train.index", "other/0123456789ab/train.index"]
+    others += ["0123456789ab/notes.txt", "0123456789ab/0123456789ab/train-000000.tar", "0123456789ab/dataset.json"]
+    young = "ab0123456789/val.index"
+    beside_young = "ab0123456789/train-000000.tar"
+    for name in [*ours, *others, young, beside_young]:
+        age_s = 0 if name == young else 7200
+        put_stray(folder, name, age_s=age_s)
     _, out, _ = roadbed("verify", folder)
-    assert "objects that dataset.json does not name: 7" in out
+    assert "objects that dataset.json does not name: 12" in out
     assert out.count("--delete-strays removes it") == 3
     flip(find(folder, SHARD), 700)
     assert roadbed("verify", folder, "--delete-strays")[0] == 1
@@ -260,10 +274,26 @@ def test_strays_are_named_and_only_our_own_old_ones_deleted(folder, roadbed):
     flip(find(folder, SHARD), 700)
     status, out, _ = roadbed("verify", folder, "--delete-strays")
     assert status == 0
-    assert [name for name in [*ours, *others, young] if (folder / name).exists()] == [*others, young]
+    assert [name for name in ours if (folder / name).exists()] == []
+    assert all((folder / name).exists() for name in [*others, young, beside_young])
     assert out.count(": deleted") == 3
-    assert f"{young} (1 bytes): left alone, for it is younger than an hour" in out
-    assert "notes.txt (1 bytes): left alone, for preparations write nothing of that name" in out
+    assert f"{beside_young} (1 bytes): left alone, for something in its folder is younger than an hour" in out
+    assert "0123456789ab/notes.txt (1 bytes): left alone, for preparations write nothing of that name" in out
+    assert look(folder).is_whole
+
+
+def test_strays_of_a_dataset_that_was_replaced_meanwhile_stay(folder):
+    put_stray(folder, "0123456789ab/train-000000.tar", age_s=7200)
+    report = look(folder)
+    replace(folder)
+    with pytest.raises(ConflictError, match="was replaced while being checked; run verify again"):
+        delete_strays(open_store(str(folder)), report, now=time.time())
+    assert (folder / "0123456789ab/train-000000.tar").exists()
+
+
+def test_a_dataset_that_is_replaced_while_it_is_checked_is_not_called_damaged(folder):
+    with pytest.raises(ConflictError, match="was replaced while being checked; run verify again"):
+        look(folder, num_threads=1, progress=lambda done, _total: replace(folder) if done == 1 else None)
     assert look(folder).is_whole
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from roadbed.data.dataset import Dataset
 from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, ShardInfo
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
-from roadbed.data.verify import named_objects
+from roadbed.data.verify import missing_objects, named_objects
 from roadbed.errors import ConflictError, DamagedError, DataError, NotFoundError, UsageError
 from roadbed.storage import ObjectInfo, Store
 
@@ -67,6 +67,7 @@ def copy_dataset(
 
     was_sent = in_threads(copy_one, infos, num_threads)
     is_new = old.digest != dataset.digest
+    _refuse_missing(dataset, target)
     if is_new:
         _publish(dataset, source, target, old)
     return Copied(
@@ -164,13 +165,25 @@ def _what_is_there(target: Store, dataset: Dataset, *, replace: bool) -> _Old:
     return _Old(etag, digest, keys)
 
 
-def _publish(dataset: Dataset, source: Store, target: Store, old: _Old) -> None:
-    try:
-        target.put_if(MANIFEST_KEY, source.get(MANIFEST_KEY, sha256=dataset.digest), etag=old.etag)
-    except ConflictError:
+def _refuse_missing(dataset: Dataset, target: Store) -> None:
+    """Raises ConflictError if somebody deleted what was copied, for no dataset.json may name what is not there."""
+    if missing := missing_objects(dataset.manifest, target):
         raise ConflictError(
-            f"{target.uri}: somebody else published a dataset here in the meantime; see `roadbed data show "
-            f"{target.uri}`, then choose another destination or run it again with --replace"
-        ) from None
+            f"{target.uri}: somebody else deleted {len(missing)} of the copied objects in the meantime, the first is "
+            f"{missing[0]}; nothing was published, run it again: it sends what is missing"
+        )
+
+
+def _publish(dataset: Dataset, source: Store, target: Store, old: _Old) -> None:
+    """Put dataset.json in place of what was there at the start; that somebody else put the very same is no conflict."""
+    data = source.get(MANIFEST_KEY, sha256=dataset.digest)
+    try:
+        target.put_if(MANIFEST_KEY, data, etag=old.etag)
+    except ConflictError:
+        if not target.exists(MANIFEST_KEY) or target.get(MANIFEST_KEY) != data:
+            raise ConflictError(
+                f"{target.uri}: somebody else published a dataset here in the meantime; see `roadbed data show "
+                f"{target.uri}`, then choose another destination or run it again with --replace"
+            ) from None
     for key in sorted(old.keys - named_objects(dataset.manifest).keys()):
         target.delete(key)

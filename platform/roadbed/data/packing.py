@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Generic
@@ -31,7 +32,8 @@ class Packer(Generic[RefT]):
     """Makes shards below `folder` of `store`, anywhere: it pickles.
 
     `finished` names shards that a preparation before this one left there with their parts: they are taken if they are
-    whole. With `is_check_only` samples are read, and nothing is encoded or written.
+    whole. `wanted` are the shards that a dataset.json names already, by key, for `mend`. With `is_check_only` samples
+    are read, and nothing is encoded or written.
     """
 
     source: Source[RefT]
@@ -39,6 +41,7 @@ class Packer(Generic[RefT]):
     folder: str
     options: PrepareOptions
     finished: frozenset[str] = frozenset()
+    wanted: Mapping[str, ShardInfo] = field(default_factory=dict)
     is_check_only: bool = False
 
     def __call__(self, plan: ShardPlan[RefT]) -> PackedShard | list[str]:
@@ -56,6 +59,28 @@ class Packer(Generic[RefT]):
                 return shard.problems
             return self._put(plan, path, shard)
 
+    def mend(self, plan: ShardPlan[RefT]) -> bool | list[str]:
+        """Whether the shard of `plan` now has the very bytes that are `wanted`; it is made only if it had not.
+
+        False, and nothing is written, if other bytes came out. Or what is wrong with its samples, a line each.
+        """
+        info = self.wanted[shard_key(self.folder, plan.name)]
+        with tempfile.TemporaryDirectory(prefix="roadbed-") as scratch:
+            path = Path(scratch) / "shard.tar"
+            try:
+                self.store.download(info.key, path, sha256=info.sha256)
+                return True
+            except (DamagedError, NotFoundError):
+                pass
+            with path.open("wb") as file:
+                shard = self._write(plan, file)
+            if shard.problems:
+                return shard.problems
+            if _sha256(path) != info.sha256:
+                return False
+            self.store.upload(path, info.key, sha256=info.sha256)
+            return True
+
     def _take(self, plan: ShardPlan[RefT], path: Path) -> PackedShard | None:
         """The shard that is there already, if its part is whole and it has the very bytes that the part names."""
         try:
@@ -69,9 +94,10 @@ class Packer(Generic[RefT]):
     def _write(self, plan: ShardPlan[RefT], file: IO[bytes]) -> _Shard:
         """Write the tar; from the first problem on samples are only looked at, so that all problems are told."""
         shard = _Shard(ShardWriter(file))
-        for ref in plan.refs:
+        for place, ref in enumerate(plan.refs):
             try:
                 image_HW3, mask_HW = self._read(ref, shard)
+                self._refuse_changed(ref, plan.digest(place))
             except DataError as error:
                 shard.problems += dict.fromkeys((str(error), *self.source.check(ref)))
                 continue
@@ -89,6 +115,11 @@ class Packer(Generic[RefT]):
         shard.channel_counts_3x256 += [np.bincount(image_HW3[..., c].ravel(), minlength=256) for c in range(3)]
         return image_HW3, mask_HW
 
+    def _refuse_changed(self, ref: RefT, digest: bytes) -> None:
+        """Raises DataError if a sample is not what it was when the fingerprint was made, which would name others."""
+        if digest and bytes.fromhex(self.source.digest(ref)) != digest:
+            raise DataError(f"{ref.key}: changed while it was prepared; run it again")
+
     def _add(self, key: str, image_HW3: np.ndarray, mask_HW: np.ndarray, writer: ShardWriter) -> None:
         options = self.options
         writer.add(
@@ -102,9 +133,8 @@ class Packer(Generic[RefT]):
 
     def _put(self, plan: ShardPlan[RefT], path: Path, shard: _Shard) -> PackedShard:
         """Upload the shard and then its part, which says that the shard is there."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        key = f"{self.folder}/{plan.name}.tar"
+        sha256 = _sha256(path)
+        key = shard_key(self.folder, plan.name)
         self.store.upload(path, key, sha256=sha256)
         space = self.source.label_space
         packed = PackedShard(
@@ -129,6 +159,11 @@ class _Shard:
     channel_counts_3x256: np.ndarray = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
 
+def shard_key(folder: str, name: str) -> str:
+    """Where shard `name` of the dataset in `folder` lies."""
+    return f"{folder}/{name}.tar"
+
+
 def channel_moments(channel_sums_33: np.ndarray) -> tuple[Channels, Channels]:
     """Mean and standard deviation of each channel, values scaled to 0..1, rounded to 6 digits.
 
@@ -138,6 +173,11 @@ def channel_moments(channel_sums_33: np.ndarray) -> tuple[Channels, Channels]:
     mean_3 = sums_3 / num_pixels_3 / 255
     variance_3 = squares_3 / num_pixels_3 / 255**2 - mean_3**2
     return _channels(mean_3), _channels(np.sqrt(variance_3.clip(min=0)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _channel_sums(channel_counts_3x256: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Generic
 
@@ -17,15 +17,24 @@ from roadbed.data.sources import RefT, Source, natural_order
 from roadbed.storage import json_bytes
 
 TRAIN_SPLIT = "train"
+DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan(Generic[RefT]):
-    """Which samples a shard will hold; `name` is its key without folder and suffix."""
+    """Which samples a shard will hold; `name` is its key without folder and suffix.
+
+    `digests` are those of its samples, `DIGEST_BYTES` each, one after the other; "" until `digested` found them.
+    """
 
     split: str
     name: str
     refs: tuple[RefT, ...]
+    digests: bytes = b""
+
+    def digest(self, place: int) -> bytes:
+        """That of the sample at a place, b"" if it is not known."""
+        return self.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
 
 
 def plan_shards(source: Source[RefT], samples_per_shard: int) -> list[ShardPlan[RefT]]:
@@ -43,19 +52,25 @@ def arrangement_problems(source: Source[RefT]) -> list[str]:
     return [*source.problems, *_split_problems(source)]
 
 
-def fingerprint(
+def digested(
     source: Source[RefT], plans: Sequence[ShardPlan[RefT]], mapper: Mapper, *, count: Callable[[ShardPlan[RefT]], Any]
-) -> str:
-    """sha256 (hex) over kind, settings, classes and (split, key, digest) of every sample, in order.
+) -> list[ShardPlan[RefT]]:
+    """The plans with the digests of their samples, found by `mapper`, a shard's at a time.
 
-    Samples are digested by `mapper`, a shard's at a time. Raises DataError for a sample that cannot be read.
+    Raises DataError for a sample that cannot be read.
     """
+    found = mapper.map(_Digests(source), plans, count=count)
+    return [replace(plan, digests=digests) for plan, digests in zip(plans, found, strict=True)]
+
+
+def fingerprint(source: Source[RefT], plans: Sequence[ShardPlan[RefT]]) -> str:
+    """sha256 (hex) over kind, settings, classes and (split, key, digest) of all samples of digested plans, in order."""
     settings = {"kind": source.kind, "settings": source.settings, "label_space": source.label_space.to_json()}
     found = hashlib.sha256(json_bytes({**settings, "splits": sorted(source.splits)}))
-    for plan, digests in zip(plans, mapper.map(_Digests(source), plans, count=count), strict=True):
+    for plan in plans:
         for place, ref in enumerate(plan.refs):
             key = ref.key.encode()
-            found.update(f"{plan.split} {len(key)} ".encode() + key + digests[place * 32 : place * 32 + 32])
+            found.update(f"{plan.split} {len(key)} ".encode() + key + plan.digest(place))
     return found.hexdigest()
 
 

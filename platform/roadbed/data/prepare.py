@@ -1,27 +1,31 @@
 """From a source to a dataset in a store: plan, fingerprint, pack, publish.
 
-Shards lie in a folder of the destination that is named by source and options, so a new dataset is made beside the one
-that it replaces. dataset.json comes last: killed before it, a preparation leaves shards and their parts, which the next
-one takes up.
+Shards lie in a folder of the destination that is named by source, options and encoders, so a new dataset is made beside
+the one that it replaces, and nothing is written over what a dataset.json names but the very bytes that it names.
+dataset.json comes last: killed before it, a preparation leaves shards and their parts, which the next one takes up.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace as changed
 from functools import partial
 
+import cv2
 import numpy as np
+import zstandard
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, Manifest, PrepareOptions, SourceInfo, SplitInfo
-from roadbed.data.packing import Packer, channel_moments
+from roadbed.data.packing import Packer, channel_moments, shard_key
 from roadbed.data.parallel import Mapper, Progress, ProgressCounter, Threads, in_threads
 from roadbed.data.parts import PackedShard, parts_prefix
-from roadbed.data.planning import TRAIN_SPLIT, ShardPlan, arrangement_problems, fingerprint, plan_shards
+from roadbed.data.planning import TRAIN_SPLIT, ShardPlan, arrangement_problems, digested, fingerprint, plan_shards
+from roadbed.data.repair import index_from_shards
 from roadbed.data.shards import join_indexes
 from roadbed.data.sources import RefT, Source
+from roadbed.data.verify import missing_objects, named_objects
 from roadbed.errors import ConflictError, DamagedError, DataError, NotFoundError
 from roadbed.storage import Store, json_bytes
 
@@ -30,6 +34,8 @@ __all__ = ["PrepareOptions", "prepare"]
 MAX_PROBLEMS_SHOWN = 20
 FOLDER_DIGITS = 12
 DELETING_THREADS = 8
+# Another version of what encodes may make other bytes of the same samples.
+ENCODERS = f"cv2 {cv2.__version__}, zstandard {zstandard.__version__}"
 
 
 def prepare(
@@ -43,7 +49,8 @@ def prepare(
 ) -> Dataset:
     """Make the dataset of `source` at the root of `store`, or return the one that is there already.
 
-    A whole dataset of the same source and options is used as it is; one with missing objects is made again. Another
+    One of the same source and options whose objects are there in their sizes is used as it is, and nothing more is
+    looked at; of one with missing objects these are made again, with `replace` also those that hold other bytes. Another
     dataset is an error unless `replace`: then it stays whole and readable until the new one takes its place, after
     which its objects are deleted. Shards that an interrupted preparation of the same source and options left are used.
 
@@ -65,20 +72,66 @@ def prepare(
         packer = Packer(source, store, "", options, is_check_only=True)
         _, more = _pack(packer, plans, mapper, counter)
         raise _refusal(source.kind, problems + more)
-    source_info = SourceInfo(source.kind, fingerprint(source, plans, mapper, count=partial(_count, counter)))
+    plans = digested(source, plans, mapper, count=partial(_count, counter))
+    source_info = SourceInfo(source.kind, fingerprint(source, plans))
     if existing is not None:
         _refuse_another(existing, source, options, source_info)
-        if _is_whole(existing, store):
+        if not missing_objects(existing.manifest, store):
             return existing
-    folder = _folder(source_info, options)
-    packer = Packer(source, store, folder, options, finished=_finished(store, folder))
+    packer = Packer(source, store, _folder(source_info, options), options)
+    old = _readable(store)
+    if old is not None and _folder_of(old.manifest) == packer.folder:
+        if _mend(old.manifest, packer, plans, mapper, counter):
+            _publish(old.manifest, store, old_etag)
+            return Dataset.load(store)
+        # Roadbed itself has changed, and makes other samples or bytes now.
+        packer = changed(packer, folder=_folder(source_info, options, beside=old.digest))
+        counter = ProgressCounter(0, None)
+    _publish(_make(packer, source_info, plans, mapper, counter), store, old_etag)
+    return Dataset.load(store)
+
+
+def _make(
+    packer: Packer[RefT],
+    source_info: SourceInfo,
+    plans: Sequence[ShardPlan[RefT]],
+    mapper: Mapper,
+    counter: ProgressCounter,
+) -> Manifest:
+    """Make shards and indexes in the packer's folder. Raises DataError for what is wrong with the samples."""
+    packer = changed(packer, finished=_finished(packer.store, packer.folder))
     packed, problems = _pack(packer, plans, mapper, counter)
     if problems:
-        _take_back(store, folder)
-        raise _refusal(source.kind, problems)
-    manifest = _describe(packer, source_info, packed)
-    _publish(manifest, store, old_etag)
-    return Dataset.load(store)
+        _take_back(packer.store, packer.folder)
+        raise _refusal(source_info.kind, problems)
+    return _describe(packer, source_info, packed)
+
+
+def _mend(
+    manifest: Manifest, packer: Packer[RefT], plans: Sequence[ShardPlan[RefT]], mapper: Mapper, counter: ProgressCounter
+) -> bool:
+    """Make what is missing or damaged of the dataset that is there; whether all has the bytes that it names now.
+
+    Where other bytes come out nothing is written. Raises DataError for what is wrong with the samples.
+    """
+    wanted = {shard.key: shard for split in manifest.splits.values() for shard in split.shards}
+    if wanted.keys() != {shard_key(packer.folder, plan.name) for plan in plans}:
+        return False
+    results = mapper.map(changed(packer, wanted=wanted).mend, plans, count=partial(_count, counter))
+    if problems := [problem for result in results if isinstance(result, list) for problem in result]:
+        raise _refusal(packer.source.kind, problems)
+    return all(results) and all([_mend_index(split, packer.store) for split in manifest.splits.values()])
+
+
+def _mend_index(split: SplitInfo, store: Store) -> bool:
+    try:
+        store.get(split.index.key, sha256=split.index.sha256)
+    except (DamagedError, NotFoundError):
+        try:
+            store.put(split.index.key, index_from_shards(store, split))
+        except (DamagedError, DataError):
+            return False
+    return True
 
 
 def _manifest_etag(store: Store) -> str | None:
@@ -109,15 +162,17 @@ def _refuse_another(
         )
 
 
-def _is_whole(dataset: Dataset, store: Store) -> bool:
-    found = {item.key: item.num_bytes for item in store.list()}
-    return all(found.get(key) == num_bytes for key, num_bytes in _sizes(dataset.manifest).items())
+def _folder(source_info: SourceInfo, options: PrepareOptions, *, beside: str = "") -> str:
+    """The folder of a dataset's objects: the same for the same source, options and encoders, another for any other.
+
+    `beside` is the digest of a dataset that has this folder already and cannot be made again.
+    """
+    named = {"source": asdict(source_info), "options": asdict(options), "encoders": ENCODERS, "beside": beside}
+    return hashlib.sha256(json_bytes(named)).hexdigest()[:FOLDER_DIGITS]
 
 
-def _folder(source_info: SourceInfo, options: PrepareOptions) -> str:
-    """The folder of a dataset's objects: the same for the same source and options, another for any other."""
-    named = json_bytes({"source": asdict(source_info), "options": asdict(options)})
-    return hashlib.sha256(named).hexdigest()[:FOLDER_DIGITS]
+def _folder_of(manifest: Manifest) -> str:
+    return next(iter(named_objects(manifest))).partition("/")[0]
 
 
 def _finished(store: Store, folder: str) -> frozenset[str]:
@@ -139,7 +194,8 @@ def _count(counter: ProgressCounter, plan: ShardPlan[RefT]) -> None:
     counter.count(len(plan.refs))
 
 
-def _refusal(kind: str, problems: Sequence[str]) -> DataError:
+def _refusal(kind: str, all_problems: Sequence[str]) -> DataError:
+    problems = list(dict.fromkeys(all_problems))  # Tiles of one bad file all tell of it.
     shown = "\n".join(problems[:MAX_PROBLEMS_SHOWN])
     more = len(problems) - MAX_PROBLEMS_SHOWN
     rest = f"\n... and {more} more" if more > 0 else ""
@@ -181,6 +237,7 @@ def _finish_split(split: str, packed: Sequence[PackedShard], packer: Packer[RefT
 def _publish(manifest: Manifest, store: Store, old_etag: str | None) -> None:
     """Put dataset.json in place of what was there at the start, then delete what nobody needs any more."""
     data = manifest.to_bytes()
+    _refuse_missing(manifest, store)
     old_keys = _keys_there(store) or set()
     try:
         store.put_if(MANIFEST_KEY, data, etag=old_etag)
@@ -190,25 +247,34 @@ def _publish(manifest: Manifest, store: Store, old_etag: str | None) -> None:
                 f"{store.uri}: somebody else published or deleted a dataset here in the meantime, and that was left as "
                 "it is; choose another destination, or run again with --replace, which takes up what is packed already"
             ) from None
-    named = _sizes(manifest).keys()
-    folder = next(iter(named)).partition("/")[0]
-    _delete(store, (old_keys - named) | {item.key for item in store.list(parts_prefix(folder))})
+    named = named_objects(manifest).keys()
+    _delete(store, (old_keys - named) | {item.key for item in store.list(parts_prefix(_folder_of(manifest)))})
+
+
+def _refuse_missing(manifest: Manifest, store: Store) -> None:
+    """Raises ConflictError if somebody deleted what was packed, for no dataset.json may name what is not there."""
+    if missing := missing_objects(manifest, store):
+        raise ConflictError(
+            f"{store.uri}: somebody else deleted {len(missing)} of the packed objects in the meantime, the first is "
+            f"{missing[0]}; nothing was published, run it again: it makes what is missing"
+        )
 
 
 def _keys_there(store: Store) -> set[str] | None:
     """What the dataset.json that is there names; nothing if there is none, None if it cannot be read."""
     try:
-        return set(_sizes(Dataset.load(store).manifest))
+        return set(named_objects(Dataset.load(store).manifest))
     except NotFoundError:
         return set()
     except (DamagedError, DataError):
         return None
 
 
-def _sizes(manifest: Manifest) -> dict[str, int]:
-    """Bytes by key of everything that dataset.json names."""
-    sizes = {shard.key: shard.num_bytes for split in manifest.splits.values() for shard in split.shards}
-    return sizes | {split.index.key: split.index.num_bytes for split in manifest.splits.values()}
+def _readable(store: Store) -> Dataset | None:
+    try:
+        return Dataset.load(store)
+    except (NotFoundError, DamagedError, DataError):
+        return None
 
 
 def _delete(store: Store, keys: set[str]) -> None:

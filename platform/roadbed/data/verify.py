@@ -18,10 +18,10 @@ from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, Manifest, ShardInfo, 
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.data.shard_check import ShardFindings, bytes_fault, check_shard, locate_damage
 from roadbed.data.shards import SampleRecord, ShardIndex, decode_index
-from roadbed.errors import DamagedError, DataError, NotFoundError
+from roadbed.errors import ConflictError, DamagedError, DataError, NotFoundError
 from roadbed.storage import ObjectInfo, Store
 
-__all__ = ["ABSENT", "Damage", "Report", "named_objects", "verify"]
+__all__ = ["ABSENT", "Damage", "Report", "missing_objects", "named_objects", "refuse_replaced", "verify"]
 
 ABSENT = "is not there"
 
@@ -42,12 +42,13 @@ class Damage:
 class Report:
     """What `verify` found. Nothing but `damages` is known if dataset.json itself is damaged: `digest` is "" then.
 
-    `strays` are the objects below the prefix that dataset.json does not name.
+    `strays` are the objects below the prefix that dataset.json does not name; `manifest_etag` says which dataset.json.
     """
 
     uri: str
     damages: tuple[Damage, ...]
     digest: str = ""
+    manifest_etag: str | None = None
     strays: tuple[ObjectInfo, ...] = ()
     num_objects: int = 0
     num_samples: int = 0
@@ -66,12 +67,35 @@ def verify(store: Store, *, is_quick: bool = False, num_threads: int = 2, progre
     total)` counts shards. At most `num_threads` shards are in memory at a time.
 
     Raises NotFoundError if there is no dataset.json, StoreError when the store fails; damage is reported, not raised.
+    But what looks like damage while somebody replaces the dataset is a ConflictError.
     """
+    report = _look(store, _manifest_etag(store), is_quick, num_threads, progress)
+    if not report.is_whole:
+        refuse_replaced(store, report)
+    return report
+
+
+def refuse_replaced(store: Store, report: Report) -> None:
+    """Raises ConflictError if dataset.json is not the one any more that `report` is about."""
+    if _manifest_etag(store) != report.manifest_etag:
+        raise ConflictError(
+            f"{store.uri}: was replaced while being checked; run verify again, `roadbed data verify {store.uri}`"
+        )
+
+
+def _manifest_etag(store: Store) -> str | None:
+    try:
+        return store.get_with_etag(MANIFEST_KEY)[1]
+    except NotFoundError:
+        return None
+
+
+def _look(store: Store, etag: str | None, is_quick: bool, num_threads: int, progress: Progress | None) -> Report:
     try:
         dataset = Dataset.load(store)
     except (DamagedError, DataError) as error:
         what = str(error).removeprefix(f"{store.uri}/{MANIFEST_KEY}: ")
-        return Report(store.uri, (Damage(MANIFEST_KEY, what, is_of_bytes=True),))
+        return Report(store.uri, (Damage(MANIFEST_KEY, what, is_of_bytes=True),), manifest_etag=etag)
     listed = {item.key: item for item in store.list()}
     num_shards = sum(len(split.shards) for split in dataset.splits.values())
     check = _Check(store, dataset.label_space, listed, is_quick, ProgressCounter(num_shards, progress).count)
@@ -83,6 +107,7 @@ def verify(store: Store, *, is_quick: bool = False, num_threads: int = 2, progre
         store.uri,
         tuple(damages),
         digest=dataset.digest,
+        manifest_etag=etag,
         strays=tuple(item for key, item in listed.items() if key not in named and key != MANIFEST_KEY),
         num_objects=len(named) + 1,
         num_samples=sum(split.num_samples for split in dataset.splits.values()),
@@ -97,6 +122,12 @@ def named_objects(manifest: Manifest) -> dict[str, ShardInfo | IndexInfo]:
         infos |= {shard.key: shard for shard in split.shards}
         infos[split.index.key] = split.index
     return infos
+
+
+def missing_objects(manifest: Manifest, store: Store) -> list[str]:
+    """Keys that dataset.json names and that one listing does not show, or shows in another size."""
+    sizes = {item.key: item.num_bytes for item in store.list()}
+    return [key for key, info in named_objects(manifest).items() if sizes.get(key) != info.num_bytes]
 
 
 @dataclass(frozen=True)
@@ -159,9 +190,15 @@ class _Check:
         except NotFoundError:
             return None, ABSENT
         except DamagedError:
-            # Once more without the sum, to say what is wrong; or they were flipped on their way and now are right.
+            return self._read_again(info)
+
+    def _read_again(self, info: ShardInfo | IndexInfo) -> tuple[bytes | None, str | None]:
+        """Without the sum, to say what is wrong; or bytes were flipped on their way and now are right."""
+        try:
             data = self.store.get(info.key)
-            return data, bytes_fault(data, info)
+        except NotFoundError:
+            return None, ABSENT
+        return data, bytes_fault(data, info)
 
     def _pixel_counts(self, name: str, split: SplitInfo, mask_counts_256: np.ndarray) -> list[Damage]:
         names = [*self.label_space.class_names, "ignored pixels"]

@@ -99,16 +99,15 @@ def _summary(report: Report, *, quick: bool) -> str:
 
 def _tell_strays(store: Store, report: Report, *, delete: bool) -> None:
     """Name what dataset.json does not; with `delete` remove what is ours and old enough."""
-    from roadbed.data.repair import why_kept
+    from roadbed.data.repair import delete_strays, strays_kept
 
-    if report.strays:
-        click.echo(f"objects that dataset.json does not name: {len(report.strays)}")
+    if not report.strays:
+        return
+    click.echo(f"objects that dataset.json does not name: {len(report.strays)}")
     now = time.time()
-    for number, item in enumerate(report.strays):
-        fate = why_kept(item, now=now) or ("deleted" if delete else "--delete-strays removes it")
-        if fate == "deleted":
-            store.delete(item.key)
-        if number < _STRAYS_SHOWN:
-            click.echo(f"  {item.key} ({item.num_bytes:,} bytes): {fate}")
+    kept = delete_strays(store, report, now=now) if delete else strays_kept(store, report.strays, now=now)
+    for item in report.strays[:_STRAYS_SHOWN]:
+        fate = kept.get(item.key) or ("deleted" if delete else "--delete-strays removes it")
+        click.echo(f"  {item.key} ({item.num_bytes:,} bytes): {fate}")
     if len(report.strays) > _STRAYS_SHOWN:
         click.echo(f"  ... and {len(report.strays) - _STRAYS_SHOWN} more")
