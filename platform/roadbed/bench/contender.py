@@ -43,6 +43,7 @@ class Settings:
     scratch: str
     batch_size: int
     num_workers: int
+    rival_decoders: str
     num_epochs: int
 
     @property
@@ -104,7 +105,9 @@ def _roadbed(settings: Settings, dataset: Dataset, normalization: Normalization 
 
 def _rival(name: str) -> Callable[[Settings, Dataset], Callable[[int], Epoch]]:
     def make(settings: Settings, dataset: Dataset) -> Callable[[int], Epoch]:
-        pipeline = rivals.Pipeline(settings.spec, dataset.channel_mean, dataset.channel_std)
+        pipeline = rivals.Pipeline(
+            settings.spec, dataset.channel_mean, dataset.channel_std, decoders=settings.rival_decoders
+        )
         make_rival: Callable[..., Callable[[int], Epoch]] = getattr(rivals, name)
         return make_rival(settings, dataset, pipeline)
 

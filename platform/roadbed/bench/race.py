@@ -61,6 +61,7 @@ def race(
     num_rounds: int,
     batch_size: int,
     num_workers: int,
+    rival_decoders: str,
     tell: Callable[[str], None],
 ) -> list[Result]:
     """Prepare the data below `root_uri` in whatever form each contender wants it, and let them run in turn.
@@ -87,6 +88,7 @@ def race(
                     str(scratch),
                     batch_size,
                     num_workers,
+                    rival_decoders,
                     1 + WARM_EPOCHS,
                 )
                 run = _run(settings, Path(folder) / "settings.json")

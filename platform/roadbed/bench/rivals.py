@@ -1,7 +1,8 @@
 """What `roadbed bench loader` measures against: other loaders, used as their own documentation advises.
 
-All of them read the very bytes of the roadbed dataset from the same store, decode by the same decoders, augment by the
-same albumentations pipeline with its Normalize, and make float32 batches in worker processes of torch's DataLoader.
+All of them read the very bytes of the roadbed dataset from the same store, decode by OpenCV (or, if asked, by roadbed's
+decoders), augment by the same albumentations pipeline with its Normalize, and make float32 batches in worker processes
+of torch's DataLoader.
 """
 
 from __future__ import annotations
@@ -35,19 +36,31 @@ Sample = tuple[str, np.ndarray, np.ndarray]
 Epochs = Callable[[int], Iterator[tuple[list[str], Any]]]
 
 
+def _by_opencv(flags: int) -> Callable[[bytes], np.ndarray]:
+    return lambda data: np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+
+
+DECODERS: dict[str, tuple[Callable[[bytes], np.ndarray], Callable[[bytes], np.ndarray]]] = {
+    "opencv": (_by_opencv(cv2.IMREAD_COLOR_RGB), _by_opencv(cv2.IMREAD_UNCHANGED)),
+    "roadbed": (decode_image, decode_mask),
+}
+"""Of frames and of masks. OpenCV is what albumentations brings with it."""
+
+
 class Pipeline:
     """Encoded frame and mask to what a training step takes: albumentations, normalised float32."""
 
-    def __init__(self, spec: DataSpec, mean: Channels, std: Channels) -> None:
+    def __init__(self, spec: DataSpec, mean: Channels, std: Channels, *, decoders: str) -> None:
         import albumentations
 
+        self._decode_image, self._decode_mask = DECODERS[decoders]
         self._transforms = albumentations.Compose(
             [*training_transforms(spec).transforms, albumentations.Normalize(mean=mean, std=std)]
         )
 
     def __call__(self, key: str, image: bytes, mask: bytes) -> Sample:
         """Key, image_HW3 (float32) and mask_HW (uint8)."""
-        changed = self._transforms(image=decode_image(image), mask=decode_mask(mask))
+        changed = self._transforms(image=self._decode_image(image), mask=self._decode_mask(mask))
         return key, changed["image"], changed["mask"]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace as changed
+from dataclasses import asdict
+from dataclasses import replace as changed
 from functools import partial
 
 import cv2
@@ -50,9 +51,10 @@ def prepare(
     """Make the dataset of `source` at the root of `store`, or return the one that is there already.
 
     One of the same source and options whose objects are there in their sizes is used as it is, and nothing more is
-    looked at; of one with missing objects these are made again, with `replace` also those that hold other bytes. Another
-    dataset is an error unless `replace`: then it stays whole and readable until the new one takes its place, after
-    which its objects are deleted. Shards that an interrupted preparation of the same source and options left are used.
+    looked at. Of one with missing objects these are made again, with `replace` also those that hold other bytes.
+    Another dataset is an error unless `replace`: then it stays whole and readable until the new one takes its place,
+    after which its objects are deleted. Shards that an interrupted preparation of the same source and options left are
+    used.
 
     `mapper` says where samples are read and packed, by default in two threads; the bytes do not depend on it.
     `progress(done, total)` counts samples, one call at a time, from any thread: a digested one is half done, a packed
@@ -120,7 +122,7 @@ def _mend(
     results = mapper.map(changed(packer, wanted=wanted).mend, plans, count=partial(_count, counter))
     if problems := [problem for result in results if isinstance(result, list) for problem in result]:
         raise _refusal(packer.source.kind, problems)
-    return all(results) and all([_mend_index(split, packer.store) for split in manifest.splits.values()])
+    return all(results) and all(_mend_index(split, packer.store) for split in manifest.splits.values())
 
 
 def _mend_index(split: SplitInfo, store: Store) -> bool:

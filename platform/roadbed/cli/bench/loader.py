@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 @click.option("--copies", type=click.IntRange(1), default=4, show_default=True, help="Every frame under so many keys.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Frames in a batch.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads; processes of others.")
+@click.option(
+    "--rival-decoders",
+    type=click.Choice(["opencv", "roadbed"]),
+    default="opencv",
+    show_default=True,
+    help="What the others decode with: what albumentations brings, or roadbed's own.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each one runs.")
 @click.option("--only", metavar="A,B", help="Which contenders run.  [default: all that are installed]")
 @click.option("--at", metavar="URI", default="s3://roadbed/bench/loader", show_default=True, help="Where data is put.")
@@ -38,6 +45,7 @@ def loader(
     copies: int,
     batch: int,
     workers: int,
+    rival_decoders: str,
     rounds: int,
     only: str | None,
     at: str,
@@ -59,7 +67,16 @@ def loader(
     frames = f"CamVid from {camvid}" if camvid else "the painted town (--camvid DIR takes CamVid)"
     tell(f"{len(source.splits['train'])} samples of {frames}")
     with connection(at):
-        results = race(source, at, names=names, num_rounds=rounds, batch_size=batch, num_workers=workers, tell=tell)
+        results = race(
+            source,
+            at,
+            names=names,
+            num_rounds=rounds,
+            batch_size=batch,
+            num_workers=workers,
+            rival_decoders=rival_decoders,
+            tell=tell,
+        )
     over = {name: ratios(results, over=name) for name in ("litdata", "memory")}
     _print(results, over)
     if json_path is not None:
@@ -68,6 +85,7 @@ def loader(
             "camvid": camvid is not None,
             "batch": batch,
             "workers": workers,
+            "rival_decoders": rival_decoders,
             "cpus": os.cpu_count(),
             "results": [asdict(result) for result in results],
             "ratios": over,
