@@ -90,9 +90,10 @@ def test_memory_cache_and_ranges_give_the_same_batches(
     assert sorted(sample for batch in expected for sample in batch.samples) == list(range(NUM_SAMPLES))
     assert_same(epochs(dataset, 0, cache=ShardCache(tmp_path / "cache", max_bytes=10**9)), expected)
     largest = max(shard.num_bytes for shard in dataset.split("train").shards)
-    monkeypatch.setattr(DataSpec, "memory_mb", largest / 1e6, raising=False)
-    assert_same(epochs(dataset, 0), expected)
-    assert_same(epochs(dataset, 0, cache=ShardCache(tmp_path / "cache", max_bytes=10**9)), expected)
+    tight = DataSpec.model_construct(**{**SPEC.model_dump(), "memory_mb": largest / 1e6})
+    assert_same(epochs(dataset, 0, spec=tight), expected)
+    assert_same(epochs(dataset, 0, spec=tight, cache=ShardCache(tmp_path / "cache", max_bytes=10**9)), expected)
+    assert_same(epochs(dataset, 0, spec=tight, cache=ShardCache(tmp_path / "small", max_bytes=largest)), expected)
     by_ranges(monkeypatch)
     assert_same(epochs(dataset, 0), expected)
 
@@ -115,10 +116,15 @@ def test_three_epochs_with_one_request_in_twenty_failing_are_those_of_a_clean_ru
     assert_same(found, expected)
 
 
-def test_a_flipped_byte_on_the_way_is_fetched_again(proxy: Proxy) -> None:
+@pytest.mark.parametrize("is_ranged", [False, True])
+def test_a_flipped_byte_on_the_way_is_fetched_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, is_ranged: bool
+) -> None:
     expected = epochs(Dataset.open(URI), 0)
     reading = Dataset.open(URI)
     assert reading.split("train").index.num_samples == NUM_SAMPLES
+    if is_ranged:
+        by_ranges(monkeypatch)
     proxy.spoil("GET", byte_flipped)
     assert_same(epochs(reading, 0), expected)
     assert proxy.num_spoilt == 1

@@ -100,6 +100,48 @@ def test_less_bytes_than_announced_are_not_kept(tmp_path: Path) -> None:
     assert put(cache, data) == data
 
 
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("thesis.doc", "film.mkv.part"):
+        (tmp_path / name).write_bytes(content(9))
+    cache = ShardCache(tmp_path, max_bytes=15 * KB)
+    for number in range(3):
+        put(cache, content(number))
+    assert cache.used_bytes == 10 * KB
+    assert {"photos", "thesis.doc", "film.mkv.part"} < files_of(tmp_path)
+
+
+def test_sum_that_was_lost_is_counted_anew(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, max_bytes=25 * KB)
+    put(cache, content(1))
+    put(cache, content(2))
+    (tmp_path / "used").write_bytes(b"")
+    put(cache, content(3))
+    assert cache.used_bytes <= 25 * KB
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_child_forked_during_a_fill_blocks_nobody(tmp_path: Path) -> None:
+    cache, data = ShardCache(tmp_path, max_bytes=100 * KB), content(1)
+    children: list[int] = []
+
+    def fetch() -> bytes:
+        child = os.fork()
+        if not child:
+            signal.pause()
+        children.append(child)
+        raise StoreError("gone")
+
+    with pytest.raises(StoreError, match="gone"):
+        cache.fill(name_of(data), len(data), fetch)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(put, cache, data).result(timeout=20) == data
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+
+
 def test_failed_fetch_leaves_nothing_and_takes_no_room(tmp_path: Path) -> None:
     cache, data = ShardCache(tmp_path, max_bytes=15 * KB), content(1)
 

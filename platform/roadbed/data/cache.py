@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from roadbed.errors import StoreError
 FOLDER_VARIABLE = "ROADBED_CACHE_DIR"
 _PART = ".part"
 _USED = "used"
+_OURS = re.compile(r"[0-9a-f]{64}(\.part)?")
 # When room is needed, so much more is made: one look through the folder then serves for many objects.
 _SPARE_SHARE = 0.05
 
@@ -70,13 +72,10 @@ class ShardCache:
     def read(self, name: str, start: int, num_bytes: int) -> bytes | None:
         """Bytes of an object, None if it is not there any more. What they are worth the caller checks."""
         try:
-            file = os.open(self.folder / name, os.O_RDONLY)
-        except FileNotFoundError:
+            with (self.folder / name).open("rb", buffering=0) as file:
+                return os.pread(file.fileno(), num_bytes, start)
+        except OSError:  # evicted, or the disk fails: the store has it still
             return None
-        try:
-            return os.pread(file, num_bytes, start)
-        finally:
-            os.close(file)
 
     def fill(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes | None:
         """Have the object there: None if it is (by now), else the bytes that `fetch` brought, which were kept.
@@ -103,13 +102,13 @@ class ShardCache:
                 return data
             finally:
                 if not is_kept:
-                    with self._locked() as used:
+                    with suppress(OSError), self._locked() as used:
                         used.add(-num_bytes)
 
     def remove(self, name: str) -> None:
         """Forget an object: its bytes turned out to be damaged."""
         path = self.folder / name
-        with self._locked() as used, suppress(FileNotFoundError):
+        with suppress(OSError), self._locked() as used:
             num_bytes = path.stat().st_size
             path.unlink()
             used.add(-num_bytes)
@@ -151,17 +150,26 @@ class ShardCache:
                         part.unlink()
                 return
             finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile holds the file open too
                 os.close(file)
 
     @contextmanager
     def _locked(self) -> Iterator[_Used]:
         with (self.folder / _USED).open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield _Used(file)
+            try:
+                used = _Used(file)
+                if used.is_lost:
+                    used.set(sum(size for _, size, _ in self._entries()))
+                yield used
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def _remove_leftovers(self) -> None:
         """Parts whose filler is dead."""
-        for part in self.folder.glob(f"*{_PART}"):
+        for part, _, _ in self._entries():
+            if part.suffix != _PART:
+                continue
             with suppress(OSError), part.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink()
@@ -182,10 +190,10 @@ class ShardCache:
         return used_bytes + num_bytes <= self.max_bytes
 
     def _entries(self) -> list[tuple[Path, int, float]]:
-        """Path, bytes and time of last use of every object and part."""
+        """Path, bytes and time of last use of every object and part; other files in the folder are not ours."""
         found = []
         for entry in os.scandir(self.folder):
-            if entry.name != _USED:
+            if _OURS.fullmatch(entry.name):
                 with suppress(FileNotFoundError):
                     facts = entry.stat()
                     found.append((Path(entry.path), facts.st_size, facts.st_mtime))
@@ -199,6 +207,8 @@ class _Used:
         self._file = file
         file.seek(0)
         text = file.read()
+        self.is_lost = not text.isdigit()
+        """Nothing was ever written, or a writer was killed: what is there must be counted."""
         self.num_bytes = int(text) if text.isdigit() else 0
 
     def add(self, num_bytes: int) -> None:

@@ -37,13 +37,13 @@ class Journal:
         """The sample keys of a step by worker, which is the order of lanes."""
         self._append("samples", {"step": step, "epoch": epoch, "keys": [key for share in shares for key in share]})
 
-    def skipped(self, shares: Sequence[Sequence[str]], *, epoch: int, batch: int) -> None:
-        """Keys of damaged samples that a global batch went without, by worker."""
+    def skipped(self, shares: Sequence[Sequence[str]], *, step: int, epoch: int) -> None:
+        """Keys of damaged samples that the global batch of a step goes without, by worker."""
         keys = [key for share in shares for key in share]
         self.progress["skipped_samples"] = self.progress.get("skipped_samples", 0) + len(keys)
         self._sink.add("roadbed_data_skipped_samples", len(keys))
-        self._append("metrics", {"epoch": epoch, "batch": batch, "skipped": keys})
-        log.warning("skipped damaged samples: epoch=%d batch=%d keys=%s", epoch, batch, ",".join(keys))
+        self._append("metrics", {"step": step, "epoch": epoch, "skipped": keys})
+        log.warning("skipped damaged samples: step=%d epoch=%d keys=%s", step, epoch, ",".join(keys))
 
     def evaluating(self, done: int, total: int) -> None:
         """An evaluation under way."""

@@ -158,7 +158,7 @@ class Training:
         own_weight = pixel_weight(masks_BHW, self.weights_K, ignore_id=self.dataset.label_space.ignore_id)
         total_weight, num_skipped = self.group.sum([own_weight, len(batch.skipped)])
         if num_skipped:
-            self.journal.skipped(self.group.gather(batch.skipped), epoch=batch.epoch, batch=batch.number)
+            self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
         precision = self.precision or self._choose_precision(images_B3HW)
         rate = self._learning_rate()
