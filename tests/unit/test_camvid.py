@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roadbed.cli import main
 from roadbed.data.labels import CAMVID_11, CAMVID_32, CAMVID_COLORS, camvid_ids
 from roadbed.data.prepare import prepare
 from roadbed.data.sources.camvid import CamvidSource
@@ -185,7 +186,12 @@ def test_unknown_sequences_are_cut_into_blocks(colours):
             shutil.copy(masks / "train_000000_L.png", masks / f"{sequence}_{number}_L.png")
     for path in (*frames.glob("*_00000?.png"), *masks.glob("*_00000?_L.png")):
         path.unlink()
-    splits = {split: [ref.key for ref in refs] for split, refs in CamvidSource(colours).splits.items()}
+    source = CamvidSource(colours)
+    assert len(source.notes) == 1
+    assert source.notes[0].startswith(
+        "WARNING: no lists say how to split 16 frames whose names are not those of CamVid's drives, so 2 sequence(s) "
+    )
+    splits = {split: [ref.key for ref in refs] for split, refs in source.splits.items()}
     assert splits == {
         "train": [*(f"left_{n}" for n in range(6)), *(f"right_{n}" for n in range(4))],
         "val": ["left_6", "left_7", "right_4"],
@@ -201,6 +207,22 @@ def test_faults_of_split_lists_are_named(colours):
         "val.txt: line 3 names nobody, which is no pair of frame and mask here",
         "frames that stand in none of train.txt, val.txt: 1, the first val_000001; list or remove them",
     ]
+
+
+def test_a_list_without_names_is_named_and_byte_order_marks_are_not_names(colours):
+    for name in ("train.txt", "label_colors.txt"):
+        (colours / name).write_text((colours / name).read_text(), encoding="utf-8-sig")
+    assert_reads_as_painted(CamvidSource(colours), CAMVID_11)
+    assert CamvidSource(colours).notes == ()
+    (colours / "test.txt").touch()
+    assert CamvidSource(colours).problems == (f"{colours}/test.txt: names no frame; list some, or remove the file",)
+
+
+def test_the_command_line_says_how_frames_were_split(colours, tmp_path, capsys):
+    for name in ("train", "val"):
+        (colours / f"{name}.txt").unlink()
+    main(["data", "prepare", "camvid", str(colours), str(tmp_path / "out")])
+    assert "WARNING: no lists say how to split 5 frames" in capsys.readouterr().err
 
 
 # What a folder that is not CamVid gets.
@@ -260,6 +282,25 @@ def test_missing_masks_and_frames_are_named(segnet):
 def test_a_split_without_masks_is_named(segnet):
     shutil.rmtree(segnet / "valannot")
     assert CamvidSource(segnet).problems == (f"{segnet}/val: no masks beside it, neither valannot/ nor val_labels/",)
+
+
+def test_files_that_are_not_read_and_links_to_nowhere_are_named(segnet):
+    for folder in ("val", "valannot"):
+        (segnet / folder / "val_000001.png").rename(segnet / folder / "val_000001.bmp")
+    (segnet / "test").symlink_to("gone")
+    (segnet / "train" / "train_000001.png").unlink()
+    (segnet / "train" / "train_000001.png").symlink_to("gone")
+    assert [line.removeprefix(f"{segnet}/").partition("; ")[0] for line in problems(CamvidSource(segnet))] == [
+        "test: a link to gone, where nothing is",
+        "train/train_000001.png: a link to gone, where nothing is",
+        "val/val_000001.bmp: .bmp files are not read",
+        "valannot/val_000001.bmp: .bmp files are not read",
+    ]
+    for path in segnet.glob("*annot"):
+        shutil.rmtree(path)
+        path.symlink_to("gone")
+    with pytest.raises(DataError, match=r"not CamVid(.|\n)*trainannot: a link to gone, where nothing is"):
+        CamvidSource(segnet)
 
 
 def test_two_files_of_one_name_are_named(colours):
@@ -325,7 +366,9 @@ def test_ids_where_colours_are_expected(segnet, colours):
 def test_a_mask_in_jpeg_is_refused(segnet):
     path = segnet / "trainannot" / "train_000000.png"
     Image.open(path).save(path, "JPEG")
-    assert problems(CamvidSource(segnet)) == [f"{path}: a mask in JPEG has lost its exact values; export masks as PNG"]
+    assert problems(CamvidSource(segnet)) == [
+        f"{path}: a mask in JPEG may have lost its exact values; export masks as PNG"
+    ]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40, 500])

@@ -304,6 +304,32 @@ def test_the_command_line(original, tmp_path, capsys):
     assert "'64' is not a size" in err
 
 
+@pytest.mark.parametrize("option", ["--cities", "--splits"])
+def test_options_that_name_nothing(original, tmp_path, capsys, option):
+    status, err = run(capsys, "data", "prepare", "cityscapes", original, tmp_path / "out", option, " , ")
+    assert status == 2
+    assert "' , ' names nothing; write words between commas, or leave it out" in err
+    assert option in err
+
+
+def test_files_that_are_not_read_and_links_to_nowhere_are_named(folder):
+    frame, mask = frame_path(folder), mask_path(folder)
+    frame.rename(frame.with_suffix(".tif"))
+    mask.rename(mask.with_suffix(".tif"))
+    (mask.parent / "look.gif").touch()
+    (folder / "gtFine" / "train" / "ulm").symlink_to("gone")
+    linked = folder / "leftImg8bit" / "train" / "aachen" / "aachen_000000_000000_leftImg8bit.png"
+    linked.unlink()
+    linked.symlink_to("gone")
+    assert [line.removeprefix(f"{folder}/").partition("; ")[0] for line in problems(CityscapesSource(folder))] == [
+        "gtFine/train/ulm: a link to gone, where nothing is",
+        f"{linked.relative_to(folder)}: a link to gone, where nothing is",
+        "gtFine/val/frankfurt/frankfurt_000000_000000_gtFine_labelIds.tif: .tif files are not read",
+        "leftImg8bit/val/frankfurt/frankfurt_000000_000000_leftImg8bit.tif: .tif files are not read",
+    ]
+    assert CityscapesSource(folder, cities=["zurich", "munster"]).problems == ()
+
+
 def test_a_folder_is_out_of_reach_for_workers_elsewhere(original, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray.example:10001")
     status, err = run(capsys, "data", "prepare", "cityscapes", original, "s3://roadbed/x", "--workers", "2")

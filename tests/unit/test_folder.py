@@ -16,7 +16,7 @@ from roadbed.data.labels import CAMVID_11
 from roadbed.data.sources.folder import FolderSource, read_list, read_split_file
 from roadbed.data.sources.folder_splits import Splitting
 from roadbed.data.sources.painted import PaintedSource, paint_folder
-from roadbed.errors import DataError, NotFoundError, UsageError
+from roadbed.errors import DataError, UsageError
 
 COUNTS = {"train": 4, "val": 2}
 SIZE_PX = (64, 80)
@@ -170,6 +170,7 @@ def test_an_ending_of_ones_own(folder):
         shutil.copy(path, path.with_stem(path.stem + "_instances"))
         path.rename(path.with_stem(path.stem + "_semantic"))
     assert_reads_as_painted(open_source(folder, mask_suffix="_semantic"))
+    assert_reads_as_painted(open_source(folder, mask_suffix="_semantic.PNG"))
     with pytest.raises(
         DataError, match=r"no frame has a mask in .*: the first frame is train/train_000000.png, the fir"
     ):
@@ -183,6 +184,10 @@ def test_frames_and_masks_in_one_folder(folder):
         FolderSource(folder / "images", folder / "images", folder / "classes.yaml")
     source = FolderSource(folder / "images", folder / "images", folder / "classes.yaml", mask_suffix="_mask")
     assert_reads_as_painted(source)
+    path = folder / "images" / "val" / "val_000001.png"
+    shutil.copy(path, path.with_suffix(".jpg"))
+    source = FolderSource(folder / "images", folder / "images", folder / "classes.yaml", mask_suffix="_mask")
+    assert source.problems == (f"{path}: val/val_000001.jpg has the same name; keep one of them",)
 
 
 def test_masks_inside_the_folder_of_frames(folder):
@@ -205,13 +210,57 @@ def test_what_does_not_pair_up_is_named(folder):
     )
 
 
+@pytest.mark.parametrize("suffix", [".bmp", ".TIF", ".tiff", ".webp", ".gif"])
+def test_images_that_are_not_read_are_named(folder, suffix):
+    frame, mask = (folder / name / "val" / "val_000001.png" for name in ("images", "masks"))
+    frame.rename(frame.with_suffix(suffix))
+    mask.rename(mask.with_suffix(suffix))
+    fix = f"{suffix.lower()} files are not read; convert it to PNG, as with `magick IN OUT.png`, or remove it"
+    assert open_source(folder).problems == tuple(f"{path.with_suffix(suffix)}: {fix}" for path in (frame, mask))
+    for name in ("images", "masks"):
+        for path in (folder / name).rglob("*.png"):
+            path.rename(path.with_suffix(suffix))
+    with pytest.raises(DataError, match=f"there are no frames, there are no masks(.|\n)*{suffix}: {suffix.lower()} f"):
+        open_source(folder)
+
+
+def test_images_besides_the_masks_do_not_matter(folder):
+    for path in [*(folder / "masks").rglob("*.png")]:
+        path.rename(path.with_stem(f"{path.stem}_ids"))
+    (folder / "masks" / "val" / "look.gif").touch()
+    assert_reads_as_painted(open_source(folder, mask_suffix="_ids"))
+
+
+def test_links_to_nowhere_are_named_once(folder):
+    (folder / "masks").rename(folder / "images" / "masks")
+    images, masks = folder / "images", folder / "images" / "masks"
+    for path in (masks / "val" / "val_000001.png", images / "more", masks / "more"):
+        path.unlink(missing_ok=True)
+        path.symlink_to("gone")
+    source = FolderSource(images, masks, folder / "classes.yaml")
+    words = "a link to gone, where nothing is; mend or remove the link"
+    assert problems(source) == [
+        f"{path}: {words}" for path in (images / "more", masks / "more", masks / "val" / "val_000001.png")
+    ]
+    path = next(path for path in masks.rglob("train*.png"))
+    ref = next(ref for ref in source.splits["train"] if ref.key == path.stem)
+    path.unlink()
+    path.symlink_to("gone")
+    assert source.check(ref) == [f"{path}: {words}"]
+    for path in masks.rglob("*.png"):
+        path.unlink()
+        path.symlink_to("gone")
+    with pytest.raises(DataError, match=f"images: no pair can be read\n{images}/more: a link to gone"):
+        FolderSource(images, masks, folder / "classes.yaml")
+
+
 def test_no_folder_and_no_files(folder, tmp_path):
     with pytest.raises(DataError, match="none: there is no such folder; give the folder that holds the masks"):
         FolderSource(folder / "images", tmp_path / "none", folder / "classes.yaml")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"there are no frames, the first mask is train/train_000000.png"):
         FolderSource(tmp_path / "empty", folder / "masks", folder / "classes.yaml")
-    with pytest.raises(NotFoundError, match=r"none.yaml: there is no such object"):
+    with pytest.raises(UsageError, match=rf"^{tmp_path}/none.yaml: there is no such file; check the path$"):
         FolderSource(folder / "images", folder / "masks", tmp_path / "none.yaml")
 
 
@@ -264,7 +313,14 @@ def words_of(folder: Path, dest: Path) -> tuple[object, ...]:
 
 
 def test_the_command_line(folder, tmp_path, capsys):
-    status, err = run(capsys, *words_of(folder, tmp_path / "out"), "--val-share", "0.3", "--group-by", "([a-z]*)_")
+    shares = ("--val-share", "0.3", "--group-by", "([a-z]*)_")
+    status, err = run(capsys, *words_of(folder, tmp_path / "out"), *shares)
+    assert status == 2
+    assert "would deal the frames of train/, val/ anew" in err
+    flat = Path(shutil.copytree(folder, tmp_path / "flat"))
+    for path in [*flat.rglob("*.png")]:
+        path.rename(path.parents[1] / path.name)
+    status, err = run(capsys, *words_of(flat, tmp_path / "out"), *shares)
     assert status == 0, err
     assert "val: 1 of 2 sequences, 2 of 6 frames (33.3 %, asked for 30.0 %)" in err
     dataset = Dataset.open(str(tmp_path / "out"))
@@ -287,6 +343,9 @@ def test_the_command_line(folder, tmp_path, capsys):
         (("--list", "train"), "'train': write SPLIT=FILE, as in train=train.txt"),
         (("--list", "a=b", "--list", "a=c"), "'a=c': a has the list b already; join the two files"),
         (("--val-share", "2"), "--val-share 2.0"),
+        (("--val-share", "nan"), "--val-share nan"),
+        (("--classes", "none.yaml"), "error: none.yaml: there is no such file; check the path"),
+        (("--split-file", "none.txt"), "error: none.txt: there is no such file; check the path"),
     ],
 )
 def test_faults_at_the_command_line(folder, tmp_path, capsys, options, words):

@@ -7,7 +7,7 @@ import pytest
 
 from roadbed.data.labels import LabelClass
 from roadbed.data.sources.folder_classes import parse_classes
-from roadbed.errors import UsageError
+from roadbed.errors import DataError, UsageError
 
 
 def test_classes_with_all_they_can_have():
@@ -80,6 +80,7 @@ def test_id_255_is_ignored_unless_it_is_a_class():
         ),
         ("{masks: colors, classes: [{name: a}]}", "masks hold colors, but class 'a' has no color"),
         ("{masks: rgb, classes: [{name: a}]}", "masks: input should be 'ids' or 'colors', found 'rgb'"),
+        ("{classes: [road, no]}", "c.yaml: classes.1: expected a name (in quotes if YAML takes it for something else)"),
         ("just words", "c.yaml: expected `classes:` with a list of names, found str"),
         ("{", "c.yaml: not YAML: "),
     ],
@@ -88,6 +89,18 @@ def test_faults_of_classes_are_named(text, words):
     with pytest.raises(UsageError) as caught:
         parse_classes(text, origin="c.yaml")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{classes: [road, car]}", "[road, {name: car}]"])
+def test_names_alone_are_classes(text):
+    file = parse_classes(text, origin="c.yaml")
+    assert file == parse_classes("[{name: road}, {name: car}]", origin="c.yaml")
+    assert file.table(origin="c.yaml").map(np.array([[0, 1, 2]], np.uint8)).tolist() == [[0, 1, 254]]
+
+
+def test_what_looks_like_a_date_and_is_none():
+    with pytest.raises(DataError, match=r"^c.yaml: a value cannot be read: .*; put names that look like dates in quo"):
+        parse_classes("[{name: 2021-99-99}]", origin="c.yaml")
 
 
 def test_places_without_a_colour_get_different_ones():

@@ -65,6 +65,24 @@ def test_masks_of_another_mode(tmp_path, mode, words):
     assert words in refusal(lambda: read_mask((open_store(str(tmp_path)), "a.png"), ANY_ID))
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "WEBP", "JPEG2000", "GIF", "TIFF"])
+def test_masks_in_a_format_that_can_lose_values(tmp_path, kind):
+    image = Image.fromarray(FRAME_HW3[..., 0])
+    more = {"save_all": True, "append_images": [image]} if kind == "MPO" else {}
+    image.save(tmp_path / "a.png", kind, **more)
+    with Image.open(tmp_path / "a.png") as saved:
+        assert saved.format == kind
+    assert refusal(lambda: read_mask((open_store(str(tmp_path)), "a.png"), ANY_ID)) == (
+        f"{tmp_path}/a.png: a mask in {kind} may have lost its exact values; export masks as PNG"
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_masks_in_a_format_that_keeps_values(tmp_path, kind):
+    Image.fromarray(FRAME_HW3[..., 0]).save(tmp_path / "a.png", kind)
+    assert (read_mask((open_store(str(tmp_path)), "a.png"), ANY_ID) == 0).all()
+
+
 def test_a_colour_frame_of_16_bits(tmp_path):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), FRAME_HW3.astype(np.uint16) * 256)
@@ -124,6 +142,38 @@ def test_both_files_of_a_pair_are_checked(tmp_path):
     assert check_pair((store, "a.png"), (store, "b.png"), ANY_ID) == [
         f"{tmp_path}/{name}: not an image (0 bytes); fetch it again" for name in ("a.png", "b.png")
     ]
+
+
+def test_two_links_to_one_folder_are_two_folders(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.png").touch()
+    top = tmp_path / "top"
+    for name in ("b", "a", "c/d"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(top / "c")
+    keys = Listing(open_store(str(top)), "").keys
+    assert [key for key in keys if "loop" not in key] == ["a/1.png", "b/1.png", "c/d/1.png"]
+
+
+def test_folders_are_walked_in_one_order(tmp_path, monkeypatch):
+    for name in "dacb":
+        (tmp_path / name).mkdir()
+    scandir, seen = os.scandir, []
+
+    def note(path):
+        seen.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", note)
+    Listing(open_store(str(tmp_path)), "")
+    assert seen[1:] == ["a", "b", "c", "d"]
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    os.close(os.open(os.fsencode(tmp_path) + b"/caf\xe9.png", os.O_CREAT))
+    found = refusal(lambda: Listing(open_store(str(tmp_path)), ""))
+    assert found == f"{tmp_path}/caf\\xe9.png: its name is not UTF-8; rename it, as convmv does for whole folders"
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):

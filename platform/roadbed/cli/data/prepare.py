@@ -35,8 +35,13 @@ def _size(_context: click.Context, _parameter: click.Parameter, text: str | None
 
 
 def _words(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
-    """Words between commas."""
-    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+    """Words between commas, one at least."""
+    if text is None:
+        return None
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise click.BadParameter(f"{text!r} names nothing; write words between commas, or leave it out")
+    return words
 
 
 def _named_files(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -68,7 +73,9 @@ def camvid(src: str, dest: str, classes: str, **shared: Any) -> None:
 
     _check_reach(shared["workers"], src)
     with connection(src, dest):
-        make_dataset(CamvidSource(src, label_space=CAMVID_11 if classes == "11" else CAMVID_32), dest, **shared)
+        source = CamvidSource(src, label_space=CAMVID_11 if classes == "11" else CAMVID_32)
+        _tell_all(source.notes)
+        make_dataset(source, dest, **shared)
 
 
 @prepare.command()
@@ -130,7 +137,9 @@ def cityscapes(
 @click.option("--val-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for validation.")
 @click.option("--test-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for testing.")
 @click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other shares.")
-@click.option("--group-by", metavar="REGEX", help="Its first group names the sequence.  [default: name without number]")
+@click.option(
+    "--group-by", metavar="REGEX", help="Its first group names the sequence.  [default: name up to its number]"
+)
 @making_options
 def folder(dest: str, images: str, masks: str, classes: str, mask_suffix: str | None, **options: Any) -> None:
     """Frames and masks of your own, with the classes of a classes.yaml.

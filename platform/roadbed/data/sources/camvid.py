@@ -34,6 +34,7 @@ class CamvidSource:
         scanned = scan_camvid(listing)
         self.splits: Mapping[str, Sequence[CamvidRef]] = scanned.splits
         self.problems: Sequence[str] = tuple(scanned.problems)
+        self.notes: Sequence[str] = tuple(scanned.notes)
         kinds = sorted({ref.mask_kind for refs in self.splits.values() for ref in refs})
         self._tables = {kind: _table(kind, listing, label_space) for kind in kinds}
 

@@ -38,10 +38,11 @@ class CamvidRef(SampleRef):
 
 @dataclass
 class CamvidFolder:
-    """The pairs of a CamVid folder by split, and what does not pair up, a line each."""
+    """The pairs of a CamVid folder by split; what does not pair up, and what somebody should know, a line each."""
 
     splits: dict[str, list[CamvidRef]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def scan_camvid(listing: Listing) -> CamvidFolder:
@@ -57,7 +58,7 @@ def scan_camvid(listing: Listing) -> CamvidFolder:
 
 
 def _scan_pre_split(listing: Listing, splits: Iterable[str]) -> CamvidFolder:
-    found = CamvidFolder()
+    found = CamvidFolder(problems=_broken_links(listing))
     for split in splits:
         masks = _mask_folder(listing, split)
         if masks is None:
@@ -71,10 +72,10 @@ def _scan_pre_split(listing: Listing, splits: Iterable[str]) -> CamvidFolder:
 
 
 def _scan_original(listing: Listing, frames: str, masks: str) -> CamvidFolder:
-    found = CamvidFolder()
+    found = CamvidFolder(problems=_broken_links(listing))
     kind: MaskKind = "ids of codes.txt" if listing.has_file(CODES_FILE) else "colours"
     refs = {ref.key: ref for ref in _pair(listing, frames, masks, kind, found.problems)}
-    for split, keys in assign_splits(listing, refs, found.problems).items():
+    for split, keys in assign_splits(listing, refs, found.problems, found.notes).items():
         found.splits[split] = [refs[key] for key in keys]
     return found
 
@@ -87,11 +88,14 @@ def _pair(listing: Listing, frames: str, masks: str, kind: MaskKind, problems: l
     for name in sorted(mask_keys.keys() - image_keys.keys(), key=natural_order):
         problems.append(f"{listing.place(mask_keys[name])}: no frame for it in {frames}/")
     names = sorted(image_keys.keys() & mask_keys.keys(), key=natural_order)
-    return [CamvidRef(name, image_keys[name], mask_keys[name], kind) for name in names]
+    refs = (CamvidRef(name, image_keys[name], mask_keys[name], kind) for name in names)
+    return [ref for ref in refs if listing.faults.keys().isdisjoint((ref.image_key, ref.mask_key))]
 
 
 def _images(listing: Listing, folder: str, problems: list[str], *, endings: tuple[str, ...] = ()) -> dict[str, str]:
     """Keys of image files by name, without suffix and without one of `endings`."""
+    faults = ((key, fault) for key, fault in listing.faults.items() if key.rpartition("/")[0] == folder)
+    problems += [f"{listing.place(key)}: {fault}" for key, fault in faults]
     keys: dict[str, str] = {}
     for file in image_names(listing.files(folder)):
         stem = file.rpartition(".")[0]
@@ -105,6 +109,11 @@ def _images(listing: Listing, folder: str, problems: list[str], *, endings: tupl
     return keys
 
 
+def _broken_links(listing: Listing) -> list[str]:
+    """Folders that are links to nowhere; images beside the folders of frames and masks do not matter."""
+    return [f"{listing.place(key)}: {fault}" for key, fault in listing.faults.items() if not {"/", "."} & set(key)]
+
+
 def _mask_folder(listing: Listing, split: str, inside: str = "") -> str | None:
     return _first_folder(listing, [split + ending for ending in SPLIT_MASKS], inside)
 
@@ -116,6 +125,7 @@ def _first_folder(listing: Listing, names: Sequence[str], inside: str = "") -> s
 def _not_camvid(listing: Listing) -> str:
     inner = next((name for name in listing.folders() if _looks_like_camvid(listing, f"{name}/")), None)
     hint = f"; did you mean {listing.place(inner)}?" if inner else ""
+    hint += "".join(f"\n{line}" for line in _broken_links(listing))
     frames, masks = (" or ".join(f"{name}/" for name in names) for names in (FRAME_FOLDERS, MASK_FOLDERS))
     return (
         f"{listing.place()}: not CamVid. Looked for train/ with trainannot/ or train_labels/ beside it, and for "

@@ -31,7 +31,7 @@ def codes_table(listing: Listing, key: str, label_space: LabelSpace) -> MaskTabl
     """For masks of ids in the order of codes.txt, a CamVid class name a line. Raises DataError for other names."""
     ids = camvid_ids(label_space)
     place = listing.place(key)
-    names = listing.store.get(key).decode(errors="replace").split()
+    names = listing.store.get(key).decode("utf-8-sig", errors="replace").split()
     for number, name in enumerate(names, 1):
         _check_name(place, number, name)
     if not 1 <= len(names) <= UNKNOWN_ID:
@@ -61,7 +61,7 @@ def color_table(listing: Listing, label_space: LabelSpace) -> ColorTable:
 def _read_colors(listing: Listing, key: str) -> dict[str, Color]:
     place = listing.place(key)
     colors: dict[str, Color] = {}
-    for number, line in enumerate(listing.store.get(key).decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(listing.store.get(key).decode("utf-8-sig", errors="replace").splitlines(), 1):
         if not line.strip():
             continue
         match = COLOR_LINE.fullmatch(line)

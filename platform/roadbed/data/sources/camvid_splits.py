@@ -28,10 +28,15 @@ SEGNET_VAL_FRAMES = range(7959, 8160)
 HELD_OUT_SHARE = 5
 
 
-def assign_splits(listing: Listing, keys: Collection[str], problems: list[str]) -> dict[str, list[str]]:
-    """The keys of each split that gets any, naturally sorted. What is wrong with split lists is added to `problems`."""
+def assign_splits(
+    listing: Listing, keys: Collection[str], problems: list[str], notes: list[str]
+) -> dict[str, list[str]]:
+    """The keys of each split that gets any, naturally sorted.
+
+    What is wrong with split lists is added to `problems`; to `notes`, that frames were split by the third rule.
+    """
     lists = {name: split for name, split in LISTS.items() if listing.has_file(name)}
-    split_of = _by_lists(listing, lists, keys, problems) if lists else _by_sequence(keys)
+    split_of = _by_lists(listing, lists, keys, problems) if lists else _by_sequence(keys, notes)
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for key in sorted(split_of, key=natural_order):
         splits[split_of[key]].append(key)
@@ -53,17 +58,26 @@ def _by_lists(listing: Listing, lists: dict[str, str], keys: Collection[str], pr
     listed = [
         ListedName(split, MASK_ENDING.sub("", PurePosixPath(words[0]).stem), f"{listing.place(name)}: line {number}")
         for name, split in lists.items()
-        for number, line in enumerate(listing.store.get(name).decode(errors="replace").splitlines(), 1)
+        for number, line in enumerate(listing.store.get(name).decode("utf-8-sig", errors="replace").splitlines(), 1)
         if (words := line.split())
     ]
+    for name in sorted(lists.keys() - {item.place.partition(": line ")[0].rpartition("/")[2] for item in listed}):
+        problems.append(f"{listing.place(name)}: names no frame; list some, or remove the file")
     return assign_listed(listed, keys, origin=", ".join(lists), problems=problems)
 
 
-def _by_sequence(keys: Collection[str]) -> dict[str, str]:
+def _by_sequence(keys: Collection[str], notes: list[str]) -> dict[str, str]:
     split_of = {key: split for key in keys if (split := segnet_split(key))}
     sequences: dict[str, list[str]] = {}
     for key in sorted(set(keys) - split_of.keys(), key=natural_order):
         sequences.setdefault(key.rpartition("_")[0], []).append(key)
+    if sequences:
+        notes.append(
+            f"WARNING: no lists say how to split {sum(map(len, sequences.values()))} frames whose names are not those "
+            f"of CamVid's drives, so {len(sequences)} sequence(s) are cut into blocks of 60 % train, 20 % val, 20 % "
+            "test. Frames at the borders are near-duplicates, and scores on them flatter; put train.txt, val.txt and "
+            "test.txt beside the folders, a name a line"
+        )
     for frames in sequences.values():
         num_held_out = len(frames) // HELD_OUT_SHARE
         first_val, first_test = len(frames) - 2 * num_held_out, len(frames) - num_held_out

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Literal
 
 from roadbed.data.sources import natural_order
@@ -84,6 +85,7 @@ def _pairs(
 ) -> list[CityscapesPair]:
     mask_ending = f"_gtFine_{labels}.png"
     pairs = []
+    problems += _faults(listing, (frames, masks), (FRAME_ENDING, mask_ending), cities)
     for city in sorted({*listing.folders(frames), *listing.folders(masks)}):
         if cities is not None and city not in cities:
             continue
@@ -100,7 +102,23 @@ def _pairs(
             CityscapesPair(name, f"{frames}/{city}/{name}{FRAME_ENDING}", f"{masks}/{city}/{name}{mask_ending}")
             for name in image_names & mask_names
         ]
-    return sorted(pairs, key=lambda pair: natural_order(pair.name))
+    whole = (pair for pair in pairs if listing.faults.keys().isdisjoint((pair.image_key, pair.mask_key)))
+    return sorted(whole, key=lambda pair: natural_order(pair.name))
+
+
+def _faults(
+    listing: Listing, folders: Sequence[str], endings: Sequence[str], cities: Sequence[str] | None
+) -> list[str]:
+    """Frames and masks that cannot be used whatever they hold, and links to cities that are not there."""
+    found = []
+    stems = tuple(ending.removesuffix(".png") for ending in endings)
+    for key, fault in listing.faults.items():
+        folder = next((folder for folder in folders if key.startswith(f"{folder}/")), None)
+        if folder is not None:
+            city, _, name = key.removeprefix(f"{folder}/").partition("/")
+            if (cities is None or city in cities) and (not name or PurePosixPath(name).stem.endswith(stems)):
+                found.append(f"{listing.place(key)}: {fault}")
+    return found
 
 
 def _names(listing: Listing, folder: str, ending: str) -> set[str]:

@@ -16,7 +16,7 @@ from roadbed.data.sources.folder_splits import SPLIT_NAME, Splitting, plan_split
 from roadbed.data.sources.images import check_pair, digest_files, read_pair
 from roadbed.data.sources.listing import IMAGE_SUFFIXES, source_store
 from roadbed.data.sources.split_lists import ListedName
-from roadbed.errors import DataError, UsageError
+from roadbed.errors import DataError, NotFoundError, UsageError
 from roadbed.storage import Store, open_store, split_uri
 
 
@@ -79,7 +79,8 @@ class FolderSource:
 
 
 def read_split_file(uri: str) -> tuple[ListedName, ...]:
-    """Lines `SPLIT NAME` of a file, empty ones and those after # left out. Raises UsageError that names the line."""
+    """Lines `SPLIT NAME` of a file, empty ones and those after # left out. Raises UsageError that names the line, or
+    for a file without any."""
     listed = []
     for number, line in _lines(uri):
         split, _, name = line.partition(" ")
@@ -88,21 +89,30 @@ def read_split_file(uri: str) -> tuple[ListedName, ...]:
                 f"{uri}: line {number} is {line!r}; expected a split and a name, as in `train seq01_000123`"
             )
         listed.append(ListedName(split, _bare(name.strip()), f"{uri}: line {number}"))
+    if not listed:
+        raise UsageError(f"--split-file {uri}: names no frame; write lines `SPLIT NAME`")
     return tuple(listed)
 
 
 def read_list(split: str, uri: str) -> tuple[ListedName, ...]:
-    """A file with a name a line, all of one split. Raises UsageError for a split that is no name."""
+    """A file with a name a line, all of one split. Raises UsageError for a split that is no name, or has none."""
     if not SPLIT_NAME.fullmatch(split):
         raise UsageError(f"--list {split}={uri}: {split!r} is no name for a split; use letters, digits and dashes")
-    return tuple(ListedName(split, _bare(line), f"{uri}: line {number}") for number, line in _lines(uri))
+    listed = tuple(ListedName(split, _bare(line), f"{uri}: line {number}") for number, line in _lines(uri))
+    if not listed:
+        raise UsageError(f"--list {split}={uri}: names no frame, so {split} would be empty; list some, or leave it out")
+    return listed
 
 
 def read_text(uri: str) -> str:
-    """A text file of this computer or a store. Raises UsageError if it is no text; StoreError if it is not there."""
+    """A text file of this computer or a store. Raises UsageError if it is not there, DataError if it is no text."""
     folder, key = split_uri(uri)
     try:
-        return open_store(folder).get(key).decode()
+        return open_store(folder).get(key).decode("utf-8-sig")
+    except NotFoundError as error:
+        is_far = uri.startswith("s3://")
+        plain = f"{uri.removeprefix('file://')}: there is no such file; check the path"
+        raise UsageError(str(error) if is_far else plain) from None
     except UnicodeDecodeError:
         raise DataError(f"{uri}: not a text in UTF-8") from None
 

@@ -7,6 +7,7 @@ classes:
     color: [128, 64, 128]       # or "#804080", in quotes
     ids: [7, 8]                 # raw ids; default: the class's place in the list, from 0
   - {name: car, color: "#00008e"}
+  - tree                        # a name alone: default id, and a colour by its place
 ignore: {ids: [255], colors: [[0, 0, 0]]}
 """
 
@@ -23,7 +24,7 @@ from pydantic_core import ErrorDetails
 
 from roadbed.data.labels import IGNORE_ID, Color, LabelClass, LabelSpace
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
-from roadbed.errors import UsageError
+from roadbed.errors import DataError, UsageError
 
 HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -50,6 +51,15 @@ class ClassEntry(_Part):
     name: str = Field(min_length=1)
     color: ParsedColor | None = None
     ids: tuple[Byte, ...] | None = Field(None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_name_or_entry(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, dict):
+            raise ValueError("expected a name (in quotes if YAML takes it for something else) or {name: ..., ...}")
+        return value
 
     @field_validator("color", mode="before")
     @classmethod
@@ -143,11 +153,19 @@ class ClassesFile(_Part):
 
 
 def parse_classes(text: str, *, origin: str) -> ClassesFile:
-    """The validated classes.yaml. Raises UsageError that lists every fault, a line each, with key, value and remedy."""
+    """The validated classes.yaml. Raises UsageError that lists every fault, a line each, with key, value and remedy.
+
+    Raises DataError for what looks like a date and is none.
+    """
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{origin}: not YAML: {error}") from None
+    except ValueError as error:
+        # What looks like a date and is none, as in `name: 2021-99-99`.
+        raise DataError(
+            f"{origin}: a value cannot be read: {error}; put names that look like dates in quotes"
+        ) from None
     if isinstance(values, list):
         values = {"classes": values}
     if not isinstance(values, dict):

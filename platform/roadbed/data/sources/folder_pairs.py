@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from roadbed.data.sources import natural_order
-from roadbed.data.sources.listing import Listing, check_there, image_names, place
+from roadbed.data.sources.listing import IMAGE_SUFFIXES, Listing, check_there, image_names, place
 from roadbed.errors import DataError, UsageError
 from roadbed.storage import Store
 
 MASK_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg", "_L", "-mask", "-label")
+MAX_PROBLEMS_SHOWN = 5
 
 
 @dataclass
@@ -20,6 +21,8 @@ class FolderPairs:
 
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    """Places of files that `problems` names already and that nobody need open."""
 
 
 def pair_files(images: Store, masks: Store, *, mask_suffix: str | None) -> FolderPairs:
@@ -28,36 +31,62 @@ def pair_files(images: Store, masks: Store, *, mask_suffix: str | None) -> Folde
     A mask may have `mask_suffix` at the end of its name, or one of MASK_ENDINGS if none is given. Raises DataError if
     nothing pairs up, UsageError if one folder is given for both and no suffix tells them apart.
     """
+    mask_suffix = _without_image_suffix(mask_suffix or "")
     if images.uri == masks.uri and not mask_suffix:
         raise UsageError(f"--images and --masks are both {place(images)}; say what masks end with: --mask-suffix _mask")
     for store, what in ((images, "the frames"), (masks, "the masks")):
         check_there(store, holding=what)
     found = FolderPairs()
-    image_keys = _images(images, masks, found.problems)
+    image_keys = mask_files = _images(images, masks, found)
     if images.uri == masks.uri:
-        image_keys = {name: key for name, key in image_keys.items() if not name.endswith(mask_suffix or "")}
-    mask_keys = _masks(_images(masks, images, found.problems), image_keys, mask_suffix, masks, found.problems)
+        image_keys = {name: key for name, key in image_keys.items() if not name.endswith(mask_suffix)}
+    else:
+        mask_files = _images(masks, images, found, ending=mask_suffix)
+    mask_keys = _masks(mask_files, image_keys, mask_suffix, masks, found.problems)
     both = image_keys.keys() & mask_keys.keys()
     if not both:
-        raise DataError(_nothing_pairs(images, masks, sorted(image_keys.values()), sorted(mask_keys.values())))
+        nothing = _nothing_pairs(images, masks, sorted(image_keys.values()), sorted(mask_keys.values()))
+        raise DataError("\n".join([nothing, *found.problems[:MAX_PROBLEMS_SHOWN]]))
     for name in sorted(image_keys.keys() - both, key=natural_order):
         found.problems.append(f"{place(images, image_keys[name])}: no mask for it in {place(masks)}")
     for name in sorted(mask_keys.keys() - both, key=natural_order):
         found.problems.append(f"{place(masks, mask_keys[name])}: no frame for it in {place(images)}")
-    found.keys = {name: (image_keys[name], mask_keys[name]) for name in sorted(both, key=natural_order)}
+    found.keys = {
+        name: (image_keys[name], mask_keys[name])
+        for name in sorted(both, key=natural_order)
+        if found.broken.isdisjoint((place(images, image_keys[name]), place(masks, mask_keys[name])))
+    }
+    if not found.keys:
+        raise DataError("\n".join([f"{place(images)}: no pair can be read", *found.problems[:MAX_PROBLEMS_SHOWN]]))
     return found
 
 
-def _images(store: Store, other: Store, problems: list[str]) -> dict[str, str]:
-    """Keys of image files by name; what lies below `other` is not ours, if that is a folder inside."""
+def _without_image_suffix(text: str) -> str:
+    """Names are compared without .png, so an ending that was given with it is meant without it too."""
+    suffix = next((suffix for suffix in IMAGE_SUFFIXES if text.lower().endswith(suffix)), "")
+    return text[: len(text) - len(suffix)]
+
+
+def _images(store: Store, other: Store, found: FolderPairs, *, ending: str = "") -> dict[str, str]:
+    """Keys of image files by name; what lies below `other` is not ours, if that is a folder inside.
+
+    Files that cannot be used are problems, if the names that matter, which have this `ending`, are theirs.
+    """
     below_other = other.uri.removeprefix(f"{store.uri}/") + "/" if other.uri.startswith(f"{store.uri}/") else None
+    listing = Listing(store, "")
+    for key, fault in listing.faults.items():
+        path = PurePosixPath(key)
+        is_ours = not (below_other and f"{key}/".startswith(below_other))
+        if is_ours and (not path.suffix or path.stem.endswith(ending)):
+            found.broken.add(place(store, key))
+            found.problems.append(f"{place(store, key)}: {fault}")
     keys: dict[str, str] = {}
-    for key in image_names(Listing(store, "").keys):
+    for key in image_names(listing.keys):
         if below_other and key.startswith(below_other):
             continue
         name = str(PurePosixPath(key).with_suffix(""))
         if name in keys:
-            problems.append(f"{place(store, key)}: {keys[name]} has the same name; keep one of them")
+            found.problems.append(f"{place(store, key)}: {keys[name]} has the same name; keep one of them")
         keys[name] = key
     return keys
 

@@ -22,15 +22,20 @@ SPLIT_FOLDERS: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-NUMBER_AT_END = re.compile(r"[ ._\-/]*\d+$")
+# The last number that is a word or ends one, and what is before it: the 8 of leftImg8bit is none. In the file's name,
+# not in its folders.
+BEFORE_NUMBER = re.compile(r"(.*)(?<!\d)\d+(?=[ ._\-]|$)[^/]*$", re.DOTALL)
+SEPARATORS = " ._-/"
+# From this share of sequences with a single frame on, names probably tell no sequences.
+MANY_SINGLE_FRAMES = 0.9
 
 
 @dataclass(frozen=True)
 class Splitting:
     """How to split: by `listed` names, else by shares (0..1 of all frames), else by folders named train, val, test.
 
-    `group_by`: a regular expression whose first group is the sequence of a frame's name (default: the name without its
-    trailing number). Raises UsageError for what cannot be meant.
+    `group_by`: a regular expression whose first group is the sequence of a frame's name (default: the name up to its
+    last number). Raises UsageError for what cannot be meant.
     """
 
     listed: tuple[ListedName, ...] = ()
@@ -40,7 +45,9 @@ class Splitting:
     group_by: str | None = None
 
     def __post_init__(self) -> None:
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+        shares = (self.val_share, self.test_share)
+        # Asked this way round, nan is refused too.
+        if not (all(0 <= share < 1 for share in shares) and sum(shares) < 1):
             raise UsageError(
                 f"--val-share {self.val_share} --test-share {self.test_share}: shares are 0 or more, and leave some "
                 "frames for training: together less than 1"
@@ -63,7 +70,8 @@ class Splitting:
     def sequence(self, name: str) -> str:
         """The sequence that a frame's name belongs to. Raises DataError if `group_by` does not find one."""
         if self.group_by is None:
-            return NUMBER_AT_END.sub("", name)
+            before = BEFORE_NUMBER.match(name)
+            return before[1].rstrip(SEPARATORS) if before else name
         match = re.search(self.group_by, name)
         if match is None or match[1] is None:
             raise DataError(f"--group-by {self.group_by!r}: finds no sequence in the name {name!r}; widen the pattern")
@@ -99,14 +107,16 @@ def plan_splits(names: Collection[str], splitting: Splitting) -> SplitPlan:
 
 
 def _by_last_part(names: Collection[str]) -> Callable[[str], str]:
-    """Lists may name a frame in full, or by its file name alone where that is unique."""
+    """Lists may name a frame in full, or by the end of its path (whole parts of it) where that is unique."""
     full = set(names)
     short: dict[str, list[str]] = {}
     for name in names:
         short.setdefault(name.rpartition("/")[2], []).append(name)
 
     def find(name: str) -> str:
-        candidates = short.get(name.rpartition("/")[2], [])
+        candidates = [
+            full_name for full_name in short.get(name.rpartition("/")[2], []) if f"/{full_name}".endswith(f"/{name}")
+        ]
         return candidates[0] if name not in full and len(candidates) == 1 else name
 
     return find
@@ -133,11 +143,13 @@ def _by_folders(names: Collection[str], problems: list[str]) -> dict[str, str]:
 
 
 def _by_shares(names: Collection[str], splitting: Splitting, notes: list[str]) -> dict[str, str]:
+    _check_no_split_folders(names)
     sequences: dict[str, list[str]] = {}
     for name in sorted(names, key=natural_order):
         sequences.setdefault(splitting.sequence(name), []).append(name)
     if len(sequences) <= len(splitting.shares):
         return _in_blocks(sequences, splitting, notes)
+    _note_single_frames(sequences, notes)
     split_of_sequence = _share_out({name: len(frames) for name, frames in sequences.items()}, splitting)
     for split, share in splitting.shares.items():
         chosen = [name for name, found in split_of_sequence.items() if found == split]
@@ -147,6 +159,29 @@ def _by_shares(names: Collection[str], splitting: Splitting, notes: list[str]) -
             f"({100 * count / len(names):.1f} %, asked for {100 * share:.1f} %)"
         )
     return {name: split_of_sequence[sequence] for sequence, frames in sequences.items() for name in frames}
+
+
+def _check_no_split_folders(names: Collection[str]) -> None:
+    """Raises UsageError if folders say already which frames are for testing: shares would train on them."""
+    tops = {name.partition("/")[0] for name in names if "/" in name}
+    found = sorted(top for top in tops if top.lower() in SPLIT_FOLDERS)
+    if found:
+        raise UsageError(
+            f"--val-share and --test-share would deal the frames of {', '.join(f'{top}/' for top in found)} anew; "
+            "leave the shares out to split by these folders, or give one of them alone, as in "
+            f"--images DIR/{found[-1]} --masks DIR/{found[-1]}, to share out its frames"
+        )
+
+
+def _note_single_frames(sequences: Mapping[str, Sequence[str]], notes: list[str]) -> None:
+    num_single = sum(len(frames) == 1 for frames in sequences.values())
+    if num_single >= MANY_SINGLE_FRAMES * len(sequences):
+        name, (frame, *_) = next((name, frames) for name, frames in sequences.items() if len(frames) == 1)
+        notes.append(
+            f"WARNING: {num_single} of {len(sequences)} sequences have one frame, as {name!r} has {frame}. If frames "
+            "are of drives, near-duplicates get into different splits, and scores flatter; name the sequences with "
+            "--group-by"
+        )
 
 
 def _share_out(sizes: Mapping[str, int], splitting: Splitting) -> dict[str, str]:
@@ -188,7 +223,17 @@ def _in_blocks(sequences: Mapping[str, Sequence[str]], splitting: Splitting, not
                 split_of.update(dict.fromkeys(frames[first:end], split))
                 notes.append(f"border: {previous} ends with {frames[first - 1]}, {split} begins with {frames[first]}")
                 previous = split
+    _check_none_empty(split_of, splitting)
     return split_of
+
+
+def _check_none_empty(split_of: Mapping[str, str], splitting: Splitting) -> None:
+    for split, share in splitting.shares.items():
+        if split not in split_of.values():
+            raise UsageError(
+                f"--{split}-share {share}: {len(split_of)} frames are too few, {split} would be empty; "
+                "leave it out, or add frames"
+            )
 
 
 def _note_shared_sequences(split_of: Mapping[str, str], splitting: Splitting, notes: list[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from roadbed.data.sources.listing import place
+from roadbed.data.sources.listing import link_fault, place
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
 from roadbed.errors import DataError, NotFoundError
 from roadbed.storage import Store
@@ -22,6 +22,8 @@ File = tuple[Store, str]
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 ORIENTATION = 0x0112
 UPRIGHT = (0, 1)
+# What a mask may be stored in: formats that never lose a value. Others can, even if not every file of theirs did.
+MASK_FORMATS = ("PNG", "BMP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH, PNG_COLOR_TYPE, PNG_GREY = 24, 25, 0
 
@@ -75,8 +77,8 @@ def read_frame(file: File) -> np.ndarray:
 def read_mask(file: File, table: MaskTable | ColorTable) -> np.ndarray:
     """A mask as uint8 (H, W), through `table`. Raises DataError that names the file and what `table` does not know."""
     image, data = _open(file)
-    if image.format == "JPEG":
-        raise DataError(f"{place(*file)}: a mask in JPEG has lost its exact values; export masks as PNG")
+    if image.format not in MASK_FORMATS:
+        raise DataError(f"{place(*file)}: a mask in {image.format} may have lost its exact values; export masks as PNG")
     if isinstance(table, ColorTable):
         if image.mode not in ("RGB", "P"):
             raise DataError(_wrong_mask(file, image, "RGB colours", table.hint))
@@ -119,7 +121,8 @@ def _get(file: File) -> bytes:
         store, key = file
         return store.get(key)
     except NotFoundError:
-        raise DataError(f"{place(*file)}: the file has vanished; run the preparation again") from None
+        fault = link_fault(*file) or "the file has vanished; run the preparation again"
+        raise DataError(f"{place(*file)}: {fault}") from None
 
 
 def _is_png(data: bytes) -> bool:

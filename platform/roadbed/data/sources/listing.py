@@ -10,6 +10,12 @@ from roadbed.errors import DataError
 from roadbed.storage import Store, open_store
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+# What people have images in besides, and would wonder where they went.
+UNREAD_SUFFIXES = frozenset(
+    f".{name}"
+    for names in ("avif bmp dib exr gif heic heif j2k jfif", "jp2 jpe pbm pgm pnm ppm tga tif tiff webp")
+    for name in names.split()
+)
 MAX_NAMES_SHOWN = 8
 
 
@@ -20,6 +26,10 @@ class Listing:
         self.store = store
         keys = {key for prefix in prefixes for key in _keys(store, prefix)}
         self.keys = sorted(key for key in keys if not any(part.startswith(".") for part in key.split("/")))
+        for key in self.keys:
+            _check_name(store, key)
+        self.faults = {key: fault for key in self.keys if (fault := _fault(store, key))}
+        """By key, what is wrong with files that cannot be used, whatever they hold."""
         self._files: dict[str, list[str]] = {"": []}
         for key in self.keys:
             folder, _, name = key.rpartition("/")
@@ -72,6 +82,15 @@ def place(store: Store, key: str = "") -> str:
     return f"{store.uri.removeprefix('file://')}/{key}".rstrip("/")
 
 
+def link_fault(store: Store, key: str) -> str | None:
+    """What is wrong with a local file that is a link to nowhere; None for all others."""
+    path = f"{store.uri.removeprefix('file://')}/{key}"
+    # Asked for every image of a dataset: without a Path, which costs more than the question.
+    if not (store.uri.startswith("file://") and os.path.islink(path)) or Path(path).exists():  # noqa: PTH114
+        return None
+    return f"a link to {Path(path).readlink()}, where nothing is; mend or remove the link"
+
+
 def check_there(store: Store, *, holding: str) -> None:
     """Raises DataError if a local folder is missing or a file; `holding` says what should lie in it."""
     folder = _local_folder(store)
@@ -102,15 +121,38 @@ def _keys(store: Store, prefix: str) -> Iterator[str]:
 
 def _local_keys(top: Path, prefix: str) -> Iterator[str]:
     """Keys below a local folder, links followed: parts of a dataset often lie on another disk, and are linked."""
-    seen: set[str] = set()
+    above: dict[str, frozenset[str]] = {}
     for folder, folders, names in os.walk(top / prefix, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
-        if real in seen:
+        ancestors = above.pop(folder, frozenset())
+        # A link to a folder above would never end; two links to one folder are two folders.
+        if real in ancestors:
             folders.clear()
             continue
-        seen.add(real)
+        folders.sort()
+        above.update((os.path.join(folder, name), ancestors | {real}) for name in folders)  # noqa: PTH118
         for name in names:
             yield Path(folder, name).relative_to(top).as_posix()
+
+
+def _check_name(store: Store, key: str) -> None:
+    """Raises DataError for a name whose bytes are no UTF-8: it could stand in no index."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        shown = key.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise DataError(
+            f"{place(store, shown)}: its name is not UTF-8; rename it, as convmv does for whole folders"
+        ) from None
+
+
+def _fault(store: Store, key: str) -> str | None:
+    """What is wrong with a file, judged without opening it."""
+    suffix = PurePosixPath(key).suffix.lower()
+    if suffix in UNREAD_SUFFIXES:
+        return f"{suffix} files are not read; convert it to PNG, as with `magick IN OUT.png`, or remove it"
+    # What is linked from elsewhere are images, and whole folders, whose names have no suffix.
+    return link_fault(store, key) if not suffix or suffix in IMAGE_SUFFIXES else None
 
 
 def _refuse(error: OSError) -> None:
