@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from roadbed.cli import main
 from roadbed.runtime import local
 
 CAMVID_FOLDER = Path(__file__).parents[2] / "shared" / "data" / "camvid"
@@ -67,3 +68,18 @@ def camvid_dir() -> Path:
             "(`roadbed quickstart --camvid download` fetches one)"
         )
     return folder
+
+
+@pytest.fixture
+def roadbed(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line: exit status, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as error:
+            status = int(error.code or 0)
+        return status, *capsys.readouterr()
+
+    return run

@@ -22,6 +22,19 @@ BLOCKS = LabelSpace(
 )
 
 
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 class BlocksSource:
     """Frames of coloured blocks; the class of a pixel is the strongest channel, and a border is ignored."""
 

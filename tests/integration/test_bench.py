@@ -14,7 +14,8 @@ from roadbed.bench import frames
 from roadbed.bench.encodings import EncodingFigures, best, chosen
 from roadbed.bench.race import Result, installed, ratios
 from roadbed.cli.bench import bench
-from roadbed.cli.bench.encodings import _refuse_inexact, _verdict
+from roadbed.cli.bench.encodings import _verdict
+from roadbed.cli.bench.shared import refuse_inexact
 from roadbed.errors import UsageError
 from support import blocks_dataset
 
@@ -100,8 +101,8 @@ def test_ratios_are_those_within_a_round() -> None:
     assert ratios([ours], over="litdata") == {}
 
 
-def figures_of(name: str, *per_s: float, is_every_sample_once: bool = True) -> EncodingFigures:
-    return EncodingFigures(name, 1.0, 1.0, 1.0, 1.0, {"unshaped": per_s}, {"unshaped": per_s}, is_every_sample_once)
+def figures_of(name: str, *per_s: float) -> EncodingFigures:
+    return EncodingFigures(name, 1.0, 1.0, 1.0, 1.0, {"unshaped": per_s}, {"unshaped": per_s}, True)
 
 
 def test_only_who_wins_every_round_beats_the_default() -> None:
@@ -115,7 +116,7 @@ def test_only_who_wins_every_round_beats_the_default() -> None:
 
 def test_an_epoch_that_is_not_exact_fails_the_benchmark() -> None:
     with pytest.raises(ClickException, match="png-png: an epoch did not hold every sample exactly once"):
-        _refuse_inexact([figures_of("jpeg-png", 1.0), figures_of("png-png", 1.0, is_every_sample_once=False)])
+        refuse_inexact({"jpeg-png": True, "png-png": False})
 
 
 def test_order_of_a_dataset(tmp_path: Path) -> None:

@@ -9,22 +9,12 @@ import pytest
 from roadbed.bench.link import Link, behind
 from roadbed.errors import DamagedError
 from roadbed.storage import open_store
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from support import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from roadbed.cli import main
 from roadbed.data.dataset import Dataset
 from roadbed.data.labels import (
     CAMVID_11,
@@ -281,32 +280,23 @@ def test_framings_that_cannot_be_meant(options, words):
         Framing(**options)
 
 
-def run(capsys, *words: object) -> tuple[int, str]:
-    status = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as error:
-        status = int(error.code or 0)
-    return status, capsys.readouterr().err
-
-
-def test_the_command_line(original, tmp_path, capsys):
+def test_the_command_line(original, tmp_path, roadbed):
     options = ("--cities", "aachen,munster", "--tiles", "64x64", "--classes", "30")
-    status, err = run(capsys, "data", "prepare", "cityscapes", original, tmp_path / "out", *options)
+    status, _, err = roadbed("data", "prepare", "cityscapes", original, tmp_path / "out", *options)
     assert status == 0, err
     assert "left out: test (1 frames), as its masks are dummies" in err
     dataset = Dataset.open(str(tmp_path / "out"))
     assert dataset.label_space == CITYSCAPES_30
     assert {name: split.num_samples for name, split in dataset.splits.items()} == {"train": 4, "val": 2}
     assert dataset.split("val").key(1) == "munster_000000_000001/r0c1"
-    status, err = run(capsys, "data", "prepare", "cityscapes", original, tmp_path / "out", "--tiles", "64")
+    status, _, err = roadbed("data", "prepare", "cityscapes", original, tmp_path / "out", "--tiles", "64")
     assert status == 2
     assert "'64' is not a size" in err
 
 
 @pytest.mark.parametrize("option", ["--cities", "--splits"])
-def test_options_that_name_nothing(original, tmp_path, capsys, option):
-    status, err = run(capsys, "data", "prepare", "cityscapes", original, tmp_path / "out", option, " , ")
+def test_options_that_name_nothing(original, tmp_path, roadbed, option):
+    status, _, err = roadbed("data", "prepare", "cityscapes", original, tmp_path / "out", option, " , ")
     assert status == 2
     assert "' , ' names nothing; write words between commas, or leave it out" in err
     assert option in err
@@ -330,8 +320,8 @@ def test_files_that_are_not_read_and_links_to_nowhere_are_named(folder):
     assert CityscapesSource(folder, cities=["zurich", "munster"]).problems == ()
 
 
-def test_a_folder_is_out_of_reach_for_workers_elsewhere(original, tmp_path, capsys, monkeypatch):
+def test_a_folder_is_out_of_reach_for_workers_elsewhere(original, tmp_path, roadbed, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray.example:10001")
-    status, err = run(capsys, "data", "prepare", "cityscapes", original, "s3://roadbed/x", "--workers", "2")
+    status, _, err = roadbed("data", "prepare", "cityscapes", original, "s3://roadbed/x", "--workers", "2")
     assert status == 2
     assert f"{original}: workers on the Ray cluster at ray.example:10001 cannot read a folder of this machine" in err

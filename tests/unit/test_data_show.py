@@ -6,28 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadbed.cli import main
 from roadbed.data.dataset import Dataset
 from roadbed.data.labels import CAMVID_11
 from roadbed.data.prepare import prepare
 from roadbed.data.sheet import blend, draw_sheet, spread
 from roadbed.data.sources.painted import PaintedSource, paint_folder
 from roadbed.storage import open_store
-
-
-@pytest.fixture
-def roadbed(capsys):
-    """Run the command line: exit status, stdout, stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        status = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as error:
-            status = int(error.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadbed.cli import main
 from roadbed.data.dataset import Dataset
 from roadbed.data.labels import CAMVID_11
 from roadbed.data.sources.folder import FolderSource, read_list, read_split_file
@@ -298,29 +297,20 @@ def test_a_split_file_and_lists(folder, tmp_path):
 # At the command line.
 
 
-def run(capsys, *words: object) -> tuple[int, str]:
-    status = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as error:
-        status = int(error.code or 0)
-    return status, capsys.readouterr().err
-
-
 def words_of(folder: Path, dest: Path) -> tuple[object, ...]:
     sources = ("--images", folder / "images", "--masks", folder / "masks", "--classes", folder / "classes.yaml")
     return ("data", "prepare", "folder", dest, *sources)
 
 
-def test_the_command_line(folder, tmp_path, capsys):
+def test_the_command_line(folder, tmp_path, roadbed):
     shares = ("--val-share", "0.3", "--group-by", "([a-z]*)_")
-    status, err = run(capsys, *words_of(folder, tmp_path / "out"), *shares)
+    status, _, err = roadbed(*words_of(folder, tmp_path / "out"), *shares)
     assert status == 2
     assert "would deal the frames of train/, val/ anew" in err
     flat = Path(shutil.copytree(folder, tmp_path / "flat"))
     for path in [*flat.rglob("*.png")]:
         path.rename(path.parents[1] / path.name)
-    status, err = run(capsys, *words_of(flat, tmp_path / "out"), *shares)
+    status, _, err = roadbed(*words_of(flat, tmp_path / "out"), *shares)
     assert status == 0, err
     assert "val: 1 of 2 sequences, 2 of 6 frames (33.3 %, asked for 30.0 %)" in err
     dataset = Dataset.open(str(tmp_path / "out"))
@@ -329,11 +319,11 @@ def test_the_command_line(folder, tmp_path, capsys):
     for name in COUNTS:
         (tmp_path / f"{name}.txt").write_text("".join(f"{name}_{n:06d}\n" for n in range(COUNTS[name])))
     lists = [word for name in COUNTS for word in ("--list", f"{name}={tmp_path / name}.txt")]
-    status, err = run(capsys, *words_of(folder, tmp_path / "lists"), *lists)
+    status, _, err = roadbed(*words_of(folder, tmp_path / "lists"), *lists)
     assert status == 0, err
     assert Dataset.open(str(tmp_path / "lists")).split("val").key(0) == "val/val_000000"
     (tmp_path / "all.txt").write_text("".join(f"{n} {n}_{i:06d}\n" for n in COUNTS for i in range(COUNTS[n])))
-    status, err = run(capsys, *words_of(folder, tmp_path / "lists"), "--split-file", tmp_path / "all.txt")
+    status, _, err = roadbed(*words_of(folder, tmp_path / "lists"), "--split-file", tmp_path / "all.txt")
     assert status == 0, err
 
 
@@ -348,7 +338,7 @@ def test_the_command_line(folder, tmp_path, capsys):
         (("--split-file", "none.txt"), "error: none.txt: there is no such file; check the path"),
     ],
 )
-def test_faults_at_the_command_line(folder, tmp_path, capsys, options, words):
-    status, err = run(capsys, *words_of(folder, tmp_path / "out"), *options)
+def test_faults_at_the_command_line(folder, tmp_path, roadbed, options, words):
+    status, _, err = roadbed(*words_of(folder, tmp_path / "out"), *options)
     assert status == 2
     assert words in err

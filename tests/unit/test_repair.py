@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from damage import INDEX, SHARD, files, find, flip, forge, jpeg, look, make, mask, written
-from roadbed.cli import main
 from roadbed.data.repair import restore, restore_manifest
 from roadbed.data.shards import decode_index, encode_index
 from roadbed.errors import ConflictError, DataError
@@ -26,27 +25,12 @@ def folder(pristine, tmp_path) -> Path:
     return shutil.copytree(pristine, tmp_path / "town")
 
 
-@pytest.fixture
-def roadbed(capsys):
-    """Run the command line: exit status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        status = 0
-        try:
-            main(["data", *(str(word) for word in words)])
-        except SystemExit as error:
-            status = int(error.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
-
-
 def test_everything_is_restored_from_a_copy(folder, pristine, roadbed):
     flip(find(folder, SHARD), 700)
     find(folder, "val-000000.tar").unlink()
     find(folder, INDEX).unlink()
     flip(folder / "dataset.json", 40)
-    status, out, err = roadbed("verify", folder, "--repair", "--from", pristine)
+    status, out, err = roadbed("data", "verify", folder, "--repair", "--from", pristine)
     assert status == 0, err
     assert out.count(": restored\n") == 4
     assert ": whole, 7 samples in 7 objects" in out
@@ -56,7 +40,7 @@ def test_everything_is_restored_from_a_copy(folder, pristine, roadbed):
 def test_an_index_is_made_from_whole_shards_alone(folder, pristine, roadbed):
     flip(find(folder, INDEX), 60)
     find(folder, "val.index").unlink()
-    status, _, err = roadbed("verify", folder, "--repair")
+    status, _, err = roadbed("data", "verify", folder, "--repair")
     assert status == 0, err
     assert files(folder) == files(pristine)
 
@@ -65,7 +49,7 @@ def test_an_index_is_not_made_from_damaged_shards(folder, roadbed):
     flip(find(folder, SHARD), 700)
     find(folder, INDEX).unlink()
     before = files(folder)
-    status, out, err = roadbed("verify", folder, "--repair")
+    status, out, err = roadbed("data", "verify", folder, "--repair")
     assert status == 1
     assert f"{SHARD}: not repaired, only a copy has its bytes: name one by --from, or prepare" in out
     assert f"{INDEX}: not repaired, file://{find(folder, SHARD)}: sha256 is" in out
@@ -89,7 +73,7 @@ def test_a_copy_that_is_damaged_too_restores_nothing(folder, pristine, tmp_path,
     flip(find(folder, SHARD), 700)
     flip(find(copy, SHARD), 900)
     before = files(folder)
-    status, out, _ = roadbed("verify", folder, "--repair", "--from", copy)
+    status, out, _ = roadbed("data", "verify", folder, "--repair", "--from", copy)
     assert status == 1
     assert f"{SHARD}: not repaired, file://{find(copy, SHARD)}: sha256 is" in out
     assert files(folder) == before
@@ -97,7 +81,7 @@ def test_a_copy_that_is_damaged_too_restores_nothing(folder, pristine, tmp_path,
 
 def test_what_was_made_wrongly_cannot_be_repaired(folder, tmp_path, roadbed):
     forge(folder, SHARD, written(tmp_path / "shard", [(jpeg(), mask()), (jpeg(), mask(77))]))
-    status, out, _ = roadbed("verify", folder, "--repair")
+    status, out, _ = roadbed("data", "verify", folder, "--repair")
     assert status == 1
     assert f"{SHARD}: not repaired, its bytes are those that dataset.json names: prepare the dataset again" in out
 
@@ -128,7 +112,7 @@ def test_a_dataset_json_of_a_newer_format_is_left_as_it_is(folder, pristine, roa
     path = folder / "dataset.json"
     path.write_bytes(path.read_bytes().replace(b"roadbed-dataset/2", b"roadbed-dataset/3"))
     before = files(folder)
-    status, _, err = roadbed("verify", folder, "--repair", "--from", pristine)
+    status, _, err = roadbed("data", "verify", folder, "--repair", "--from", pristine)
     assert status == 1
     assert "format roadbed-dataset/3 is newer than this roadbed" in err
     assert files(folder) == before
@@ -144,6 +128,6 @@ def test_a_dataset_that_was_replaced_since_it_was_checked_is_not_repaired(folder
 
 def test_a_damaged_dataset_json_needs_a_copy(folder, roadbed):
     flip(folder / "dataset.json", 40)
-    status, out, _ = roadbed("verify", folder, "--repair")
+    status, out, _ = roadbed("data", "verify", folder, "--repair")
     assert status == 1
     assert "/dataset.json: not repaired, only a copy has its bytes" in out

@@ -13,19 +13,7 @@ from roadbed.errors import DamagedError, FencedError, RoadbedError, StoreError, 
 from roadbed.runs import HEARTBEAT_S, LOST_AFTER_S, Attempt, CheckpointRef, Heartbeat, Pointer, Run, list_runs
 from roadbed.runs.lineage import surviving_steps
 from roadbed.storage import Store, open_store
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from support import Clock
 
 
 @pytest.fixture

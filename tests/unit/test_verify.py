@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damage import INDEX, SHARD, damages, find, flip, forge, jpeg, look, make, mask, open_manifest, written
-from roadbed.cli import main
 from roadbed.data.dataset import Dataset
 from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.data.repair import delete_strays
@@ -35,21 +34,6 @@ def pristine(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(pristine, tmp_path) -> Path:
     return shutil.copytree(pristine, tmp_path / "town")
-
-
-@pytest.fixture
-def roadbed(capsys):
-    """Run the command line: exit status, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        status = 0
-        try:
-            main(["data", *(str(word) for word in words)])
-        except SystemExit as error:
-            status = int(error.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def record_of(folder: Path, place: int) -> SampleRecord:
@@ -241,7 +225,7 @@ def test_pixel_counts_that_are_not_those_of_the_masks_are_found(folder):
 def test_each_damaged_object_has_its_line(folder, roadbed):
     flip(find(folder, SHARD), 700)
     find(folder, "val.index").unlink()
-    status, out, err = roadbed("verify", folder)
+    status, out, err = roadbed("data", "verify", folder)
     assert status == 1
     assert [line.partition(": ")[0] for line in out.splitlines()] == [
         f"file://{find(folder, SHARD)}",
@@ -251,7 +235,7 @@ def test_each_damaged_object_has_its_line(folder, roadbed):
 
 
 def test_quick_says_what_it_looked_at(folder, roadbed):
-    status, out, _ = roadbed("verify", folder, "--quick")
+    status, out, _ = roadbed("data", "verify", folder, "--quick")
     assert status == 0
     assert out.startswith(f"file://{folder}: sizes and indexes are right, 7 samples in 7 objects")
 
@@ -265,14 +249,14 @@ def test_strays_are_named_and_only_our_own_old_ones_deleted(folder, roadbed):
     for name in [*ours, *others, young, beside_young]:
         age_s = 0 if name == young else 7200
         put_stray(folder, name, age_s=age_s)
-    _, out, _ = roadbed("verify", folder)
+    _, out, _ = roadbed("data", "verify", folder)
     assert "objects that dataset.json does not name: 12" in out
     assert out.count("--delete-strays removes it") == 3
     flip(find(folder, SHARD), 700)
-    assert roadbed("verify", folder, "--delete-strays")[0] == 1
+    assert roadbed("data", "verify", folder, "--delete-strays")[0] == 1
     assert all((folder / name).exists() for name in ours)
     flip(find(folder, SHARD), 700)
-    status, out, _ = roadbed("verify", folder, "--delete-strays")
+    status, out, _ = roadbed("data", "verify", folder, "--delete-strays")
     assert status == 0
     assert [name for name in ours if (folder / name).exists()] == []
     assert all((folder / name).exists() for name in [*others, young, beside_young])
@@ -300,7 +284,7 @@ def test_a_dataset_that_is_replaced_while_it_is_checked_is_not_called_damaged(fo
 def test_of_many_strays_the_first_are_shown(folder, roadbed):
     for number in range(12):
         (folder / f"stray-{number:02d}").write_bytes(b"")
-    _, out, _ = roadbed("verify", folder)
+    _, out, _ = roadbed("data", "verify", folder)
     assert "stray-09" in out
     assert "stray-10" not in out
     assert "  ... and 2 more" in out
@@ -314,6 +298,6 @@ def test_of_many_strays_the_first_are_shown(folder, roadbed):
     ],
 )
 def test_words_that_do_not_go_together_are_refused(folder, roadbed, words, text):
-    status, _, err = roadbed("verify", folder, *words)
+    status, _, err = roadbed("data", "verify", folder, *words)
     assert status == 2
     assert text in err

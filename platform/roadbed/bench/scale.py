@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -75,10 +75,6 @@ class ScaleFigures:
     start: dict[str, float]
     partition: Partition
     batches: tuple[BatchCost, ...]
-
-    def to_json(self) -> str:
-        """The figures as an indented JSON document."""
-        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def measure_scale(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -268,9 +269,14 @@ class Share:
 
 def _normalize(image_HW3: Pixels, normalization: Normalization, *, out: np.ndarray) -> None:
     """A whole row at a time: numpy's inner loop over three channels would take six times as long."""
-    num_columns = image_HW3.shape[1]
-    mean_row = np.tile(np.array(normalization.mean, np.float32) * 255, num_columns)
-    scale_row = np.tile(1 / (np.array(normalization.std, np.float32) * 255), num_columns)
+    mean_row, scale_row = _rows(normalization, image_HW3.shape[1])
     rows = out.reshape(out.shape[0], -1)
     np.subtract(image_HW3.reshape(rows.shape), mean_row, out=rows, dtype=np.float32)
     np.multiply(rows, scale_row, out=rows)
+
+
+@lru_cache(maxsize=16)
+def _rows(normalization: Normalization, num_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of every value of a row of `num_columns` pixels, float32."""
+    mean_3, std_3 = (np.array(values, np.float32) * 255 for values in (normalization.mean, normalization.std))
+    return np.tile(mean_3, num_columns), np.tile(1 / std_3, num_columns)

@@ -5,7 +5,6 @@ Holds one sample in memory at a time; the shard grows in a scratch file and is u
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from roadbed.data.shards import ShardWriter, encode_index, escape_key
 from roadbed.data.sources import RefT, Source
 from roadbed.errors import DamagedError, DataError, NotFoundError
 from roadbed.storage import Store
+from roadbed.storage.checks import file_sha256
 
 MAX_SIDE_PX = 65535
 
@@ -76,7 +76,7 @@ class Packer(Generic[RefT]):
                 shard = self._write(plan, file)
             if shard.problems:
                 return shard.problems
-            if _sha256(path) != info.sha256:
+            if file_sha256(path) != info.sha256:
                 return False
             self.store.upload(path, info.key, sha256=info.sha256)
             return True
@@ -133,7 +133,7 @@ class Packer(Generic[RefT]):
 
     def _put(self, plan: ShardPlan[RefT], path: Path, shard: _Shard) -> PackedShard:
         """Upload the shard and then its part, which says that the shard is there."""
-        sha256 = _sha256(path)
+        sha256 = file_sha256(path)
         key = shard_key(self.folder, plan.name)
         self.store.upload(path, key, sha256=sha256)
         space = self.source.label_space
@@ -173,11 +173,6 @@ def channel_moments(channel_sums_33: np.ndarray) -> tuple[Channels, Channels]:
     mean_3 = sums_3 / num_pixels_3 / 255
     variance_3 = squares_3 / num_pixels_3 / 255**2 - mean_3**2
     return _channels(mean_3), _channels(np.sqrt(variance_3.clip(min=0)))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _channel_sums(channel_counts_3x256: np.ndarray) -> np.ndarray:

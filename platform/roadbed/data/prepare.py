@@ -81,7 +81,7 @@ def prepare(
         if not missing_objects(existing.manifest, store):
             return existing
     packer = Packer(source, store, _folder(source_info, options), options)
-    old = _readable(store)
+    old = existing or _readable(store)
     if old is not None and _folder_of(old.manifest) == packer.folder:
         if _mend(old.manifest, packer, plans, mapper, counter):
             _publish(old.manifest, store, old_etag)

@@ -98,7 +98,8 @@ class SampleReader:
                 raise
             if data is not None:
                 return memoryview(data)[start : start + num_bytes]
-            found = self._from_cache(shard, start, num_bytes)
+            assert self._cache is not None  # without one there is no None
+            found = self._cache.read(self._split.shards[shard].sha256, start, num_bytes)
             if found is not None and self._split.is_intact(sample, found):
                 return found
             self._forget(shard, future, is_damaged=found is not None)
@@ -167,9 +168,10 @@ class SampleReader:
                     return
                 future = self._shards[oldest]
                 if oldest != shard and future.done() and not future.exception() and future.result() is not None:
-                    self._shards[oldest] = _IN_CACHE
                     if self._cache is None:
                         del self._shards[oldest]
+                    else:
+                        self._shards[oldest] = _IN_CACHE
                     self._held_bytes -= self._split.shards[oldest].num_bytes
 
     def _forget(self, shard: int, future: Future[bytes | None], *, is_damaged: bool) -> None:
@@ -180,10 +182,6 @@ class SampleReader:
             del self._shards[shard]
         if is_damaged and self._cache is not None:
             self._cache.remove(self._split.shards[shard].sha256)
-
-    def _from_cache(self, shard: int, start: int, num_bytes: int) -> bytes | None:
-        assert self._cache is not None
-        return self._cache.read(self._split.shards[shard].sha256, start, num_bytes)
 
     def _read_range(self, sample: int) -> bytes:
         data = self._split.read_range(sample)

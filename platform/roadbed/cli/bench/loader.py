@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import click
 
+from roadbed.cli.bench.shared import figure_options, frame_options, refuse_inexact, said_frames, write_figures
 from roadbed.cli.store import connection, tell
 from roadbed.cli.table import print_table
 
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--camvid",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    envvar="CAMVID",
-    help="Folder with CamVid; without it frames are painted.  [env: CAMVID]",
-)
-@click.option("--copies", type=click.IntRange(1), default=4, show_default=True, help="Every frame under so many keys.")
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Frames in a batch.")
+@frame_options(copies=4)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads; processes of others.")
 @click.option(
     "--rival-decoders",
@@ -35,11 +29,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the others decode with: what albumentations brings, or roadbed's own.",
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each one runs.")
 @click.option("--only", metavar="A,B", help="Which contenders run.  [default: all that are installed]")
 @click.option("--at", metavar="URI", default="s3://roadbed/bench/loader", show_default=True, help="Where data is put.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture, a PNG file.")
+@figure_options
 def loader(
     camvid: Path | None,
     copies: int,
@@ -59,13 +51,14 @@ def loader(
     """
     from roadbed.bench.frames import bench_source
     from roadbed.bench.race import NAMES, installed, race, ratios
+    from roadbed.bench.race_plot import draw_race
 
     names, left_out = installed(only.split(",") if only else NAMES)
     for line in left_out:
         tell(line)
     source = bench_source(camvid, num_copies=copies)
-    frames = f"CamVid from {camvid}" if camvid else "the painted town (--camvid DIR takes CamVid)"
-    tell(f"{len(source.splits['train'])} samples of {frames}")
+    num_samples = len(source.splits["train"])
+    tell(said_frames(num_samples, camvid))
     with connection(at):
         results = race(
             source,
@@ -79,24 +72,18 @@ def loader(
         )
     over = {name: ratios(results, over=name) for name in ("litdata", "memory")}
     _print(results, over)
-    if json_path is not None:
-        document = {
-            "samples": len(source.splits["train"]),
-            "camvid": camvid is not None,
-            "batch": batch,
-            "workers": workers,
-            "rival_decoders": rival_decoders,
-            "cpus": os.cpu_count(),
-            "results": [asdict(result) for result in results],
-            "ratios": over,
-        }
-        json_path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    if plot is not None:
-        from roadbed.bench.race_plot import draw_race
-
-        draw_race(results, plot)
-    if wrong := [result.name for result in results if not result.is_every_key_once]:
-        raise click.ClickException(f"{', '.join(wrong)}: an epoch did not hold every sample exactly once")
+    document = {
+        "samples": num_samples,
+        "camvid": camvid is not None,
+        "batch": batch,
+        "workers": workers,
+        "rival_decoders": rival_decoders,
+        "cpus": os.cpu_count(),
+        "results": [asdict(result) for result in results],
+        "ratios": over,
+    }
+    write_figures(json_path, document, plot, partial(draw_race, results))
+    refuse_inexact({result.name: result.is_every_key_once for result in results})
 
 
 def _print(results: list[Result], over: dict[str, dict[str, dict[str, float]]]) -> None:

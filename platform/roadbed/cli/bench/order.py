@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from roadbed.cli.bench.shared import figure_options, write_figures
 from roadbed.cli.store import connection
 from roadbed.cli.table import print_table
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @click.argument("uri", required=False)
 @click.option("--split", default="train", show_default=True, help="The split of the dataset at URI.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(2), help="Samples in a global batch.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture, a PNG file.")
+@figure_options
 def order(uri: str | None, split: str, batch: int, json_path: Path | None, plot: Path | None) -> None:
     """Measure how well the order mixes the samples of the dataset at URI, or of a synthetic one of long videos."""
     from roadbed.bench.order import measure_mixing
+    from roadbed.bench.order_plots import draw_mixing
     from roadbed.errors import UsageError
 
     samples = _samples(uri, split)
@@ -32,15 +32,8 @@ def order(uri: str | None, split: str, batch: int, json_path: Path | None, plot:
         raise UsageError(f"--batch {batch}: there are {sum(samples.shard_sizes)} samples; take at most half of them")
     rows = measure_mixing(samples, global_batch=batch)
     _print_rows(rows)
-    for path in (json_path, plot):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    if json_path is not None:
-        json_path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    if plot is not None:
-        from roadbed.bench.order_plots import draw_mixing
-
-        draw_mixing(samples, rows, plot, global_batch=batch)
+    document = [asdict(row) for row in rows]
+    write_figures(json_path, document, plot, lambda path: draw_mixing(samples, rows, path, global_batch=batch))
 
 
 def _samples(uri: str | None, split: str) -> Samples:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from roadbed.cli.bench.shared import figure_options, write_figures
 from roadbed.cli.store import connection
 from roadbed.cli.table import print_table
 
@@ -20,10 +23,10 @@ if TYPE_CHECKING:
 @click.option("--samples", default=1_000_000, show_default=True, type=click.IntRange(1_000), help="How large it is.")
 @click.option("--ranks", default=1_024, show_default=True, type=click.IntRange(1), help="How many share an epoch.")
 @click.option("--at", metavar="URI", help="An empty prefix for the synthetic index.  [default: a temporary folder]")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture, a PNG file.")
+@figure_options
 def scale(samples: int, ranks: int, at: str | None, json_path: Path | None, plot: Path | None) -> None:
     """Measure start, memory and order of a synthetic dataset of a million samples, none of whose pixels exist."""
+    from roadbed.bench.order_plots import draw_scale
     from roadbed.bench.scale import measure_scale
 
     with ExitStack() as stack:
@@ -31,15 +34,7 @@ def scale(samples: int, ranks: int, at: str | None, json_path: Path | None, plot
         stack.enter_context(connection(uri))
         figures = measure_scale(uri, num_samples=samples, num_ranks=ranks)
     _print_figures(figures)
-    for path in (json_path, plot):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    if json_path is not None:
-        json_path.write_text(figures.to_json())
-    if plot is not None:
-        from roadbed.bench.order_plots import draw_scale
-
-        draw_scale(figures, plot)
+    write_figures(json_path, asdict(figures), plot, partial(draw_scale, figures))
 
 
 def _print_figures(figures: ScaleFigures) -> None:
