@@ -22,7 +22,7 @@ def draw_race(results: Sequence[Result], path: Path) -> None:
         for values, offset, alpha in ((result.cold_per_s, 0.2, FAINT), (result.warm_per_s, -0.2, 1.0)):
             speed.barh(row - offset, median(values), height=0.38, color=color, alpha=alpha)
             speed.plot(values, [row - offset] * len(values), ".", color="black", markersize=3)
-            speed.text(median(values), row - offset, f" {median(values):.0f}", va="center", fontsize=8)
+            speed.text(max(values), row - offset, f" {median(values):.0f}", va="center", fontsize=8)
         for values, offset, alpha in (
             (result.cold_cpu_s_per_1000, 0.2, FAINT),
             (result.warm_cpu_s_per_1000, -0.2, 1.0),
