@@ -25,6 +25,7 @@ NUM_FRAMES = 19
 @pytest.fixture(autouse=True)
 def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "PAINTED_FRAMES", NUM_FRAMES)
+    monkeypatch.delenv("CAMVID", raising=False)
 
 
 def run(*words: str) -> str:
@@ -102,7 +103,7 @@ def test_ratios_are_those_within_a_round() -> None:
 
 
 def figures_of(name: str, *per_s: float) -> EncodingFigures:
-    return EncodingFigures(name, 1.0, 1.0, 1.0, 1.0, {"unshaped": per_s}, {"unshaped": per_s}, True)
+    return EncodingFigures(name, 1.0, 1.0, 1.0, 1.0, 1.0, {"unshaped": per_s}, {"unshaped": per_s}, True)
 
 
 def test_only_who_wins_every_round_beats_the_default() -> None:

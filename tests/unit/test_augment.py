@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import albumentations
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from roadbed.data.augment import Augmenter, training_transforms
+from roadbed.data.encoding import cut_out
 from roadbed.data.sources.town.scene import paint_town
 from roadbed.errors import UsageError
 from roadbed.spec import DataSpec
@@ -104,9 +106,10 @@ def test_transforms_draw_independent_numbers(may_fuse: bool, pair: tuple[np.ndar
 @pytest.mark.parametrize("may_fuse", [True, False])
 def test_another_size_than_the_batch_has_is_refused(may_fuse: bool, pair: tuple[np.ndarray, np.ndarray]) -> None:
     augment = Augmenter(PIPELINES["of the spec"], may_fuse=may_fuse)
+    cut = partial(cut_out, pair[0])
     out = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
     with pytest.raises(UsageError, match=r"\(96, 128, 3\).*\(64, 64, 3\).*data\.crop_px"):
-        augment.into(*pair, seed=1, out=out)
+        augment.into(cut, pair[1], seed=1, out=out)
     right = np.zeros((96, 128, 3), np.uint8), np.zeros((96, 128), np.uint8)
-    augment.into(*pair, seed=1, out=right)
+    augment.into(cut, pair[1], seed=1, out=right)
     np.testing.assert_array_equal(right[0], augment(*pair, seed=1)[0])

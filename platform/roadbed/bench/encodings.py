@@ -7,6 +7,7 @@ machine is noisy: ratios within a round and their medians count.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.encoding import ImageEncoding, MaskEncoding, decode_image, decode_mask, encode_image, encode_mask
+from roadbed.data.jpeg_parts import Box
 from roadbed.data.loader import Loader
 from roadbed.data.prepare import PrepareOptions
 from roadbed.data.sources import Source
@@ -58,6 +60,7 @@ DEFAULT = f"{PrepareOptions().image_encoding}-{PrepareOptions().mask_encoding}"
 class EncodingFigures:
     """One encoding: per sample on average its bytes and milliseconds of one thread, and the loader's speed.
 
+    `crop_decode_ms` is what a training step decodes: a crop of average size, and its mask.
     `images_per_s` and `cpu_s_per_1000` have a figure per round for every link. CPU seconds are this process's alone,
     not the store's.
     """
@@ -67,6 +70,7 @@ class EncodingFigures:
     mask_bytes: float
     encode_ms: float
     decode_ms: float
+    crop_decode_ms: float
     images_per_s: dict[str, tuple[float, ...]]
     cpu_s_per_1000: dict[str, tuple[float, ...]]
     is_every_sample_once: bool
@@ -153,29 +157,41 @@ def _figures(
 ) -> EncodingFigures:
     split = dataset.split("train")
     records = [split.index.record(sample) for sample in range(split.num_samples)]
-    encode_ms, decode_ms = _codec_ms(encoding, samples)
+    encode_ms, decode_ms, crop_decode_ms = _codec_ms(encoding, samples)
     return EncodingFigures(
         name=encoding.name,
         image_bytes=float(np.mean([record.image_bytes for record in records])),
         mask_bytes=float(np.mean([record.mask_bytes for record in records])),
         encode_ms=encode_ms,
         decode_ms=decode_ms,
+        crop_decode_ms=crop_decode_ms,
         images_per_s={link: tuple(epoch.images_per_s for epoch in found) for link, found in epochs.items()},
         cpu_s_per_1000={link: tuple(epoch.cpu_s_per_1000 for epoch in found) for link, found in epochs.items()},
         is_every_sample_once=all(epoch.is_every_sample_once for found in epochs.values() for epoch in found),
     )
 
 
-def _codec_ms(encoding: Encoding, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """Median milliseconds in which one thread encodes a frame and its mask, and decodes them."""
-    encode_s, decode_s = [], []
+def _codec_ms(encoding: Encoding, samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
+    """Median milliseconds of one thread to encode a frame and its mask, to decode both, and to decode a crop."""
+    seconds = []
     for image_HW3, mask_HW in samples:
-        began = time.perf_counter()
+        box = _average_crop(*mask_HW.shape)
+        ends = [time.perf_counter()]
         image = encode_image(image_HW3, encoding=encoding.image, jpeg_quality=JPEG_QUALITY)
         mask = encode_mask(mask_HW, encoding=encoding.mask)
-        encoded = time.perf_counter()
-        decode_image(image)
-        decode_mask(mask)
-        encode_s.append(encoded - began)
-        decode_s.append(time.perf_counter() - encoded)
-    return 1000 * median(encode_s), 1000 * median(decode_s)
+        ends.append(time.perf_counter())
+        for part in (None, box):
+            decode_image(image, part)
+            decode_mask(mask)
+            ends.append(time.perf_counter())
+        seconds.append(np.diff(ends))
+    encode_ms, decode_ms, crop_decode_ms = 1000 * np.median(seconds, axis=0)
+    return float(encode_ms), float(decode_ms), float(crop_decode_ms)
+
+
+def _average_crop(height: int, width: int) -> Box:
+    """From the middle of a frame, as large as the crops of the default `data` section are on average."""
+    side = math.sqrt(np.mean(DataSpec.model_fields["crop_area"].default))
+    crop_height, crop_width = round(side * height), round(side * width)
+    left, top = (width - crop_width) // 2, (height - crop_height) // 2
+    return left, top, left + crop_width, top + crop_height

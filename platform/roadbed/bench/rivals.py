@@ -1,8 +1,8 @@
 """What `roadbed bench loader` measures against: other loaders, used as their own documentation advises.
 
-All of them read the very bytes of the roadbed dataset from the same store, decode by OpenCV (or, if asked, by roadbed's
-decoders), augment by the same albumentations pipeline with its Normalize, and make float32 batches in worker processes
-of torch's DataLoader.
+All of them read frames and masks as roadbed encodes them, but without restart markers, from the same store, decode by
+OpenCV (or, if asked, by roadbed's decoders), augment by the same albumentations pipeline with its Normalize, and make
+float32 batches in worker processes of torch's DataLoader.
 """
 
 from __future__ import annotations

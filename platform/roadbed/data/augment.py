@@ -14,11 +14,13 @@ import copy
 import os
 import random
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from roadbed.data.encoding import Cut, cut_out
 from roadbed.data.fused import FusedTransforms
 from roadbed.errors import UsageError
 from roadbed.spec import DataSpec
@@ -78,7 +80,7 @@ class Augmenter:
         if self._fused is not None:
             height, width = self._fused.size_px
             out = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
-            self._fused(image_HW3, mask_HW, seed=seed, out=out)
+            self._fused(partial(cut_out, image_HW3), mask_HW, seed=seed, out=out)
             return out
         transforms = getattr(self._own, "transforms", None)
         if transforms is None:
@@ -87,12 +89,16 @@ class Augmenter:
         changed = transforms(image=image_HW3, mask=mask_HW)
         return changed["image"], changed["mask"]
 
-    def into(self, image_HW3: Pixels, mask_HW: Pixels, *, seed: int, out: tuple[Pixels, Pixels]) -> None:
-        """As a call, but the pixels go to `out`, contiguous. Raises UsageError if the pipeline gives another size."""
+    def into(self, cut: Cut, mask_HW: Pixels, *, seed: int, out: tuple[Pixels, Pixels]) -> None:
+        """As a call, but the frame is what `cut` gives of it, and the pixels go to `out`, contiguous.
+
+        Raises UsageError if the pipeline gives another size.
+        """
         if self._fused is not None and self._fused.size_px == out[1].shape:
-            self._fused(image_HW3, mask_HW, seed=seed, out=out)
+            self._fused(cut, mask_HW, seed=seed, out=out)
             return
-        image_HW3, mask_HW = self(image_HW3, mask_HW, seed=seed)
+        height, width = mask_HW.shape
+        image_HW3, mask_HW = self(cut((0, 0, width, height)), mask_HW, seed=seed)
         if image_HW3.shape != out[0].shape or mask_HW.shape != out[1].shape:
             raise UsageError(
                 f"the augmentation gives frames {image_HW3.shape} and masks {mask_HW.shape}, but those of a batch are "

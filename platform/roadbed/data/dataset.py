@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from functools import partial
 
 import numpy as np
 
-from roadbed.data.encoding import decode_image, decode_mask
+from roadbed.data.encoding import Cut, decode_image, decode_mask
 from roadbed.data.labels import LabelSpace
 from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, Manifest, ShardInfo, SplitInfo, parse_manifest
 from roadbed.data.shards import ShardIndex, decode_index, sample_checksum
@@ -94,6 +95,11 @@ class Split:
         """The sample's range as image_HW3 (uint8 RGB) and mask_HW (uint8, 0..K-1 or the ignore id). Checks no sums."""
         image, mask, _ = self._members(sample, data)
         return decode_image(image), decode_mask(mask)
+
+    def decode_parts(self, sample: int, data: SampleBytes) -> tuple[Cut, np.ndarray]:
+        """As `decode`, but of the frame a function that decodes the part of it in a box."""
+        image, mask, _ = self._members(sample, data)
+        return partial(decode_image, image), decode_mask(mask)
 
     def read_sample(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """One sample by a ranged read, for those who want few. Raises DamagedError if its bytes were changed."""

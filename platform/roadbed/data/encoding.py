@@ -10,14 +10,15 @@ frames of 480x360, one thread (`roadbed bench encodings` measures them on your f
     zstd level 3      331,000   exact     0.5 ms
 
 Thin coloured things (signs, poles, riders) are what these datasets are scored on, and 4:2:0 smears them: JPEG is 4:4:4
-with optimised Huffman tables. Masks compress best unfiltered, and an unfiltered PNG is one deflate stream with a zero
-before every row: libdeflate inflates it as fast as zstd would be, so masks stay PNG, which every tool reads.
+with optimised Huffman tables, and with restart markers, by which a crop is decoded without the rest (jpeg_parts.py).
+Masks compress best unfiltered, and an unfiltered PNG is one deflate stream with a zero before every row: libdeflate
+inflates it as fast as zstd would be, so masks stay PNG, which every tool reads.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import cv2
@@ -26,8 +27,11 @@ import numpy as np
 import simplejpeg
 import zstandard
 
+from roadbed.data.jpeg_parts import Box, cut_jpeg, restart_interval
 from roadbed.errors import DataError
 
+Cut = Callable[[Box], np.ndarray]
+"""The part of a frame in a box, uint8 RGB."""
 ImageEncoding = Literal["jpeg", "png", "zstd"]
 MaskEncoding = Literal["png", "zstd"]
 IMAGE_SUFFIXES: Mapping[ImageEncoding, str] = {"jpeg": ".jpg", "png": ".png", "zstd": ".rgb.zst"}
@@ -47,14 +51,20 @@ _ZSTD_SIGNATURE = b"\x28\xb5\x2f\xfd"
 _RAW_HEADER = struct.Struct("<HHH")
 
 
-def encode_image(image_HW3: np.ndarray, *, encoding: ImageEncoding, jpeg_quality: int = 95) -> bytes:
-    """A uint8 RGB frame in one of the encodings. The same frame gives the same bytes."""
+def encode_image(
+    image_HW3: np.ndarray, *, encoding: ImageEncoding, jpeg_quality: int = 95, jpeg_restarts: bool = True
+) -> bytes:
+    """A uint8 RGB frame in one of the encodings. The same frame gives the same bytes.
+
+    `jpeg_restarts` are what lets `decode_image` leave out what is not in its box.
+    """
     if encoding == "zstd":
         return _compress(image_HW3)
     bgr_HW3 = cv2.cvtColor(image_HW3, cv2.COLOR_RGB2BGR)
     if encoding == "png":
         return _encode(".png", bgr_HW3, _PNG_FLAGS)
-    return _encode(".jpg", bgr_HW3, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality, *_JPEG_FLAGS))
+    restarts = (cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(image_HW3.shape[1])) if jpeg_restarts else ()
+    return _encode(".jpg", bgr_HW3, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality, *_JPEG_FLAGS, *restarts))
 
 
 def encode_mask(mask_HW: np.ndarray, *, encoding: MaskEncoding = "png") -> bytes:
@@ -62,16 +72,33 @@ def encode_mask(mask_HW: np.ndarray, *, encoding: MaskEncoding = "png") -> bytes
     return _compress(mask_HW[..., None]) if encoding == "zstd" else _encode(".png", mask_HW, _MASK_FLAGS)
 
 
-def decode_image(data: bytes | memoryview) -> np.ndarray:
-    """An encoded frame as uint8 RGB (H, W, 3). Raises DataError if it is not an image."""
+def decode_image(data: bytes | memoryview, box: Box | None = None) -> np.ndarray:
+    """An encoded frame as uint8 RGB (H, W, 3), or the part of it in `box`. Raises DataError if it is not an image."""
+    if box is not None and data[:3] == _JPEG_SIGNATURE and (cut := cut_jpeg(data, box)):
+        return cut_out(_decode_jpeg(cut[0]), cut[1])
+    image_HW3 = _decode_whole(data)
+    return image_HW3 if box is None else cut_out(image_HW3, box)
+
+
+def _decode_whole(data: bytes | memoryview) -> np.ndarray:
     if data[:3] == _JPEG_SIGNATURE:
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
-        except ValueError as error:
-            raise DataError(f"{len(data)} bytes that are not a whole JPEG image: {error}") from None
+        return _decode_jpeg(data)
     if data[:4] == _ZSTD_SIGNATURE:
         return _decompress(data, num_channels=3)
     return _decode(data, cv2.IMREAD_COLOR_RGB)
+
+
+def _decode_jpeg(data: bytes | bytearray | memoryview) -> np.ndarray:
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+    except ValueError as error:
+        raise DataError(f"{len(data)} bytes that are not a whole JPEG image: {error}") from None
+
+
+def cut_out(image_HW3: np.ndarray, box: Box) -> np.ndarray:
+    """The part of a decoded frame in a box."""
+    left, top, right, bottom = box
+    return image_HW3[top:bottom, left:right]
 
 
 def decode_mask(data: bytes | memoryview) -> np.ndarray:

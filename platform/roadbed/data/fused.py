@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 import stringzilla
 
+from roadbed.data.encoding import Cut
+from roadbed.data.jpeg_parts import Box
+
 if TYPE_CHECKING:
     import albumentations
 
@@ -81,14 +84,17 @@ class FusedTransforms:
             else None,
         )
 
-    def __call__(self, image_HW3: Pixels, mask_HW: Pixels, *, seed: int, out: tuple[Pixels, Pixels]) -> None:
-        """Augment into `out`: image (H, W, 3) and mask (H, W) of `size_px`, contiguous; the same for the same seed."""
+    def __call__(self, cut: Cut, mask_HW: Pixels, *, seed: int, out: tuple[Pixels, Pixels]) -> None:
+        """Augment into `out`: image (H, W, 3) and mask (H, W) of `size_px`, contiguous; the same for the same seed.
+
+        Of the frame only the part that `cut` gives is looked at: what is not in the crop need not be decoded.
+        """
         dice = random.Random(seed)
         dice.random()  # Compose asks whether to run at all
-        left, top, right, bottom = self._draw_crop(dice, *mask_HW.shape)
+        box = left, top, right, bottom = self._draw_crop(dice, *mask_HW.shape)
         is_flipped = _happens(dice, self.flip_probability)
         image_out, mask_out = out
-        part_HW3 = _resized(image_HW3[top:bottom, left:right], self.size_px, self.interpolation)
+        part_HW3 = _resized(cut(box), self.size_px, self.interpolation)
         part_HW = _resized(mask_HW[top:bottom, left:right], self.size_px, self.mask_interpolation)
         if self.colors is not None and _happens(dice, self.colors.probability):
             factors = [dice.uniform(*allowed) for allowed in self.colors.ranges]
@@ -101,8 +107,8 @@ class FusedTransforms:
         else:
             image_out[...], mask_out[...] = part_HW3, part_HW
 
-    def _draw_crop(self, dice: random.Random, height: int, width: int) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom, as RandomResizedCrop draws them."""
+    def _draw_crop(self, dice: random.Random, height: int, width: int) -> Box:
+        """As RandomResizedCrop draws it."""
         log_aspects = math.log(self.aspect[0]), math.log(self.aspect[1])
         for _ in range(_CROP_TRIES):
             area = dice.uniform(self.area[0] * height * width, self.area[1] * height * width)

@@ -139,7 +139,7 @@ class Loader:
 
         def augmented(sample: int, out: Pair) -> None:
             sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
-            augment.into(*self._decoded(sample), seed=sample_seed, out=out)
+            augment.into(*self.split.decode_parts(sample, self.reader.read(sample)), seed=sample_seed, out=out)
 
         def begin(number: int, samples: list[int]) -> Share:
             return Share(number, samples, self._spec.crop_px, augmented, self._decoders, self._normalization)
@@ -156,7 +156,7 @@ class Loader:
         """
 
         def copied(sample: int, out: Pair) -> None:
-            out[0][...], out[1][...] = self._decoded(sample)
+            out[0][...], out[1][...] = self.split.decode(sample, self.reader.read(sample))
 
         def begin(number: int, samples: list[int]) -> Share:
             return Share(number, samples, self._size_px(samples[0]), copied, self._decoders, self._normalization)
@@ -202,9 +202,6 @@ class Loader:
         self.skipped.update(damaged)
         keys = tuple(self.split.key(sample) for sample in damaged)
         return Batch(epoch, share.number, samples, images_BHW3, masks_BHW, keys)
-
-    def _decoded(self, sample: int) -> Pair:
-        return self.split.decode(sample, self.reader.read(sample))
 
     def _size_px(self, sample: int) -> tuple[int, int]:
         record = self.split.index.record(sample)

@@ -4,7 +4,7 @@
      "format": "roadbed-dataset/2",
      "checksum": SHA256,                                         of this document's bytes without this field
      "source": {"kind": "camvid", "fingerprint": SHA256},        what it was made from
-     "options": {"image_encoding": "jpeg", "jpeg_quality": 95, "mask_encoding": "png", "samples_per_shard": 32},
+     "options": {"image_encoding": "jpeg", "jpeg_quality": 95, "jpeg_restarts": true, "mask_encoding": "png", ...},
      "label_space": {"name", "ignore_id", "classes": [{"name", "color": [r, g, b]}, ...]},
      "channel_mean": [r, g, b], "channel_std": [r, g, b],        over the pixels of train, 0..1
      "splits": {
@@ -87,11 +87,15 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What determines the bytes of a dataset, next to its source. `jpeg_quality` is for JPEG alone."""
+    """What determines the bytes of a dataset, next to its source.
+
+    `jpeg_quality` and `jpeg_restarts` (markers by which a crop is decoded without the rest of its frame) are for JPEG.
+    """
 
     samples_per_shard: Annotated[int, Field(ge=1)] = 32
     image_encoding: ImageEncoding = "jpeg"
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    jpeg_restarts: bool = True
     mask_encoding: MaskEncoding = "png"
 
 
@@ -123,8 +127,11 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
         raise _damaged(origin, f"not JSON ({error})") from None
     if not isinstance(values, dict):
         raise _damaged(origin, f"expected an object, found {type(values).__name__}")
-    _check_format(values.get("format"), origin)
+    if "checksum" not in values:  # As in format 1.
+        _check_format(values.get("format"), origin)
+    # Before the format, of which a byte may be changed too.
     _check_bytes(data, values, origin)
+    _check_format(values.get("format"), origin)
     del values["format"], values["checksum"]
     try:
         manifest = TypeAdapter(Manifest).validate_python(values)

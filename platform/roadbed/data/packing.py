@@ -124,7 +124,12 @@ class Packer(Generic[RefT]):
         options = self.options
         writer.add(
             key,
-            encode_image(image_HW3, encoding=options.image_encoding, jpeg_quality=options.jpeg_quality),
+            encode_image(
+                image_HW3,
+                encoding=options.image_encoding,
+                jpeg_quality=options.jpeg_quality,
+                jpeg_restarts=options.jpeg_restarts,
+            ),
             encode_mask(mask_HW, encoding=options.mask_encoding),
             image_suffix=IMAGE_SUFFIXES[options.image_encoding],
             mask_suffix=MASK_SUFFIXES[options.mask_encoding],

@@ -167,17 +167,11 @@ class ShardIndex:
     def record(self, sample: int) -> SampleRecord:
         """Everything that the index knows about `sample`."""
         key = self.key(sample)
-        row = self._records[sample]
-        return SampleRecord(
-            key,
-            image_offset=int(row["image_offset"]),
-            image_bytes=int(row["image_bytes"]),
-            mask_offset=int(row["mask_offset"]),
-            mask_bytes=int(row["mask_bytes"]),
-            height_px=int(row["height_px"]),
-            width_px=int(row["width_px"]),
-            checksum=row["checksum"].tobytes(),
+        image_offset, mask_offset, _, image_bytes, mask_bytes, height_px, width_px, checksum = self._records.item(
+            sample
         )
+        sizes = image_offset, image_bytes, mask_offset, mask_bytes, height_px, width_px
+        return SampleRecord(key, *sizes, checksum.tobytes())
 
     def _check(self, sample: int) -> None:
         if not 0 <= sample < len(self._records):

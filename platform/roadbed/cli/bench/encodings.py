@@ -63,7 +63,15 @@ def _print_figures(figures: list[EncodingFigures]) -> None:
     from roadbed.bench.encodings import LINKS, best
 
     print_table(
-        ["frames-masks", "kB/frame", "kB/mask", "encode ms", "decode ms", *(f"{link}, images/s" for link in LINKS)],
+        [
+            "frames-masks",
+            "kB/frame",
+            "kB/mask",
+            "encode ms",
+            "decode ms",
+            "of a crop",
+            *(f"{link}, images/s" for link in LINKS),
+        ],
         [
             [
                 figure.name,
@@ -71,6 +79,7 @@ def _print_figures(figures: list[EncodingFigures]) -> None:
                 f"{figure.mask_bytes / 1000:.1f}",
                 f"{figure.encode_ms:.2f}",
                 f"{figure.decode_ms:.2f}",
+                f"{figure.crop_decode_ms:.2f}",
                 *(f"{median(figure.images_per_s[link]):.0f}" for link in LINKS),
             ]
             for figure in figures
