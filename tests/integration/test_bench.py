@@ -59,6 +59,21 @@ def test_loaders_side_by_side(s3_server: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
+def test_litdata_beside_ours(s3_server: object, tmp_path: Path) -> None:
+    pytest.importorskip("litdata", reason="litdata is not installed: pip install litdata")
+    names = ["roadbed-uint8", "litdata"]
+    path = tmp_path / "race.json"
+    words = ["--copies", "1", "--rounds", "1", "--workers", "1", "--only", ",".join(names)]
+    output = run("loader", *words, "--at", "s3://roadbed/test-bench/litdata", "--json", str(path))
+    document: dict[str, Any] = json.loads(path.read_text())
+    assert [result["name"] for result in document["results"]] == names
+    assert all(result["is_every_key_once"] for result in document["results"])
+    assert all(result["cold_per_s"][0] > 0 and result["warm_per_s"][0] > 0 for result in document["results"])
+    assert set(document["ratios"]["litdata"]) == {"roadbed-uint8"}
+    assert "roadbed-uint8 against litdata: " in output
+
+
+@pytest.mark.s3
 def test_encodings_side_by_side(s3_server: object, tmp_path: Path) -> None:
     names = ["jpeg-png", "zstd-zstd"]
     path, plot = tmp_path / "out" / "encodings.json", tmp_path / "out" / "encodings.png"

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from roadbed.data.sources.painted import paint_folder
+
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
-ROOT = Path(__file__).resolve().parents[2]
+SPEC = str(Path(__file__).resolve().parents[2] / "jobs" / "camvid-quick.yaml")
 
 
 class Newcomer:
@@ -28,17 +30,17 @@ class Newcomer:
         }
         self.environment = {name: value for name, value in self.environment.items() if not name.startswith("RAY_")}
 
-    def types(self, *words: str, **environment: str) -> str:
+    def types(self, *words: str, status: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "roadbed", *words],
             cwd=self.folder,
-            env=self.environment | environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=400,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
 
@@ -55,8 +57,7 @@ def mode_and_size(path: Path) -> tuple[str, tuple[int, int]]:
 def quickstart(newcomer: Newcomer) -> str:
     small = ("train.epochs=2", "data.crop_px=[96, 128]")
     settings = [word for setting in small for word in ("--set", setting)]
-    spec = str(ROOT / "jobs" / "camvid-quick.yaml")
-    return newcomer.types("quickstart", "--camvid", "painted", "--spec", spec, *settings)
+    return newcomer.types("quickstart", "--camvid", "painted", "--spec", SPEC, *settings)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,16 @@ def test_the_second_time_it_uses_what_is_there(newcomer: Newcomer, first: str) -
     second = quickstart(newcomer)
     assert "train painted-quick: " not in second
     assert "champion        painted:1" in second
+
+
+def test_the_notes_of_a_source_are_told(newcomer: Newcomer, tmp_path: Path) -> None:
+    """Of frames that no list splits; one of them is no picture, so that it goes no further."""
+    paint_folder(tmp_path, {"train": 6}, arrangement="original", size_px=(64, 80))
+    (tmp_path / "train.txt").unlink()
+    next((tmp_path / "701_StillsRaw_full").iterdir()).write_bytes(b"no picture")
+    words = ("quickstart", "--camvid", str(tmp_path), "--spec", SPEC)
+    said = newcomer.types(*words, status=1)
+    assert said.index("WARNING: no lists say how to split 6 frames") < said.index("error: camvid: 1 problem")
 
 
 def test_its_next_steps_work(newcomer: Newcomer, first: str, tmp_path: Path) -> None:

@@ -96,6 +96,26 @@ def test_what_is_left_out_is_said(original):
     assert keys(source) == {"train": ["aachen_000000_000000", "aachen_000000_000003"]}
 
 
+def test_a_split_that_was_asked_for_has_pairs(folder):
+    def refusal(where=""):
+        return (
+            f"--splits: val has no pair of frame and mask{where}; looked for CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png "
+            f"in {folder}/leftImg8bit/val/ and CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png in {folder}/gtFine/val/; "
+            "put them there, or name the splits that have some"
+        )
+
+    with pytest.raises(UsageError) as caught:
+        CityscapesSource(folder, splits=["train", "val"], cities=["aachen"])
+    assert str(caught.value) == refusal(" in aachen")
+    for path in [*folder.rglob("val/*/*.png")]:
+        path.rename(path.with_suffix(".txt"))
+    for splits in (None, ["train", "val"]):
+        with pytest.raises(UsageError) as caught:
+            CityscapesSource(folder, splits=splits)
+        assert str(caught.value) == refusal()
+    assert keys(CityscapesSource(folder, splits=["train"])).keys() == {"train"}
+
+
 def test_packed_archives_are_recognised(folder):
     expected = keys(CityscapesSource(folder))
     for name in ("leftImg8bit", "gtFine"):

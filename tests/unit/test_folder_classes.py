@@ -7,7 +7,7 @@ import pytest
 
 from roadbed.data.labels import LabelClass
 from roadbed.data.sources.folder_classes import parse_classes
-from roadbed.errors import DataError, UsageError
+from roadbed.errors import UsageError
 
 
 def test_classes_with_all_they_can_have():
@@ -98,9 +98,45 @@ def test_names_alone_are_classes(text):
     assert file.table(origin="c.yaml").map(np.array([[0, 1, 2]], np.uint8)).tolist() == [[0, 1, 254]]
 
 
-def test_what_looks_like_a_date_and_is_none():
-    with pytest.raises(DataError, match=r"^c.yaml: a value cannot be read: .*; put names that look like dates in quo"):
-        parse_classes("[{name: 2021-99-99}]", origin="c.yaml")
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("- a\n- {name: 2021-99-99}", "line 2: 2021-99-99 is a date to YAML"),
+        ("[2021-01-01]", "line 1: 2021-01-01 is a date to YAML"),
+        ("{classes: [a], name: 2021-01-01T00:00:00Z}", "line 1: 2021-01-01T00:00:00Z is a date to YAML"),
+        ("[{name: a, 2021-01-01: 3}]", "line 1: 2021-01-01 is a date to YAML"),
+        ("[!!timestamp x]", "line 1: x is a date to YAML"),
+        ("{classes: !!set {a, b}}", "line 1: !!set"),
+        ("[{name: !!binary aGVsbG8=}]", "line 1: !!binary"),
+        ("{classes: !!omap [a: 1]}", "line 1: !!omap"),
+        ("{classes: !!pairs [a: 1]}", "line 1: !!pairs"),
+        ("[{name: a, ids: [!!int x]}]", "invalid literal for int() with base 10: 'x'"),
+        ("[!!bool x]", "'x'"),
+        ("[" * 5000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_values_that_are_no_words_and_numbers(text, fault):
+    with pytest.raises(UsageError) as caught:
+        parse_classes(text, origin="c.yaml")
+    assert str(caught.value).startswith(f"c.yaml: a value cannot be read: {fault}")
+    assert str(caught.value).endswith(
+        "; write names, in quotes if YAML takes them for something else, numbers, lists and mappings"
+    )
+
+
+def test_dates_in_quotes_anchors_and_merge_keys_are_fine():
+    file = parse_classes(
+        "classes: [&a {name: '2021-01-01', color: &c [1, 2, 3]}, {<<: *a, name: b, color: *c}]\nmasks: ids",
+        origin="c.yaml",
+    )
+    assert [(entry.name, entry.color) for entry in file.classes] == [("2021-01-01", (1, 2, 3)), ("b", (1, 2, 3))]
+
+
+def test_one_fault_is_one_line():
+    """The list around a faulty entry is not called empty."""
+    with pytest.raises(UsageError) as caught:
+        parse_classes("[{name: a, ids: [256]}]", origin="c.yaml")
+    assert str(caught.value) == "c.yaml: classes.0.ids.0: input should be less than or equal to 255, found 256"
 
 
 def test_places_without_a_colour_get_different_ones():

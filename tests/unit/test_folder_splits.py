@@ -172,6 +172,23 @@ def test_listed_names_match_whole_ends_of_paths():
     ]
 
 
+def test_frames_of_other_splits_folders_are_not_trained_on_unless_listed():
+    names = ["Testing/a_1", "Testing/a_2", "train/b_1", "val/c_1", "val/c_2", "more/d_1", "test"]
+    listed = (ListedName("val", "c_1", "l"), ListedName("test", "Testing/a_1", "l"))
+    plan = plan_splits(names, Splitting(listed=listed))
+    assert plan.problems == [
+        "frames that no list names, in folders of other splits than train: 2, the first Testing/a_2; without a list "
+        "for train they would be trained on: list or remove them"
+    ]
+    listed += (ListedName("test", "a_2", "l"), ListedName("val", "c_2", "l"))
+    plan = plan_splits(names, Splitting(listed=listed))
+    assert plan.problems == []
+    assert plan.splits["train"] == ["more/d_1", "test", "train/b_1"]
+    everything = tuple(ListedName("train", name, "l") for name in names)
+    plan = plan_splits(names, Splitting(listed=everything))
+    assert (list(plan.splits), plan.problems) == (["train"], [])
+
+
 def test_a_pattern_that_finds_nothing():
     with pytest.raises(DataError, match="finds no sequence in the name 'b'; widen the pattern"):
         plan_splits(["a_1", "b"], Splitting(group_by="(.*)_", val_share=0.5))

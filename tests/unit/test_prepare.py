@@ -105,6 +105,30 @@ def test_sources_travel(source):
     assert all((ours == theirs).all() for ours, theirs in zip(again.read(ref), source.read(ref), strict=True))
 
 
+class Weighing(Threads):
+    """Threads that note how many bytes each function would be on its way to another process."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.num_bytes = []
+
+    def map(self, function, items, *, count):
+        self.num_bytes.append(len(pickle.dumps(function)))
+        return super().map(function, items, count=count)
+
+
+def test_what_travels_to_every_worker_does_not_grow_with_the_samples(tmp_path):
+    weighed = []
+    for num_samples in (2, 200):
+        mapper = Weighing()
+        source = BlocksSource(train=num_samples, val=1, size_px=8)
+        prepare(source, open_store(str(tmp_path / "town")), mapper=mapper, replace=True)
+        assert len(source.splits["train"]) == num_samples
+        weighed.append(mapper.num_bytes)
+    assert weighed[0] == weighed[1]
+    assert len(weighed[0]) == 2
+
+
 def fingerprint_of(tmp_path: Path, name: str, source) -> str:
     return prepare(source, open_store(str(tmp_path / name))).manifest.source.fingerprint
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from damage import INDEX, SHARD, files, find, flip, forge, jpeg, look, make, mas
 from roadbed.data.repair import restore, restore_manifest
 from roadbed.data.shards import decode_index, encode_index
 from roadbed.errors import ConflictError, DataError
-from roadbed.storage import open_store
+from roadbed.storage import json_bytes, open_store
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,9 @@ def test_a_missing_dataset_json_is_restored(folder, pristine):
 
 def test_a_dataset_json_of_a_newer_format_is_left_as_it_is(folder, pristine, roadbed):
     path = folder / "dataset.json"
-    path.write_bytes(path.read_bytes().replace(b"roadbed-dataset/2", b"roadbed-dataset/3"))
+    values = json.loads(path.read_text()) | {"format": "roadbed-dataset/3"}
+    del values["checksum"]
+    path.write_bytes(json_bytes(values | {"checksum": hashlib.sha256(json_bytes(values)).hexdigest()}))
     before = files(folder)
     status, _, err = roadbed("data", "verify", folder, "--repair", "--from", pristine)
     assert status == 1

@@ -38,6 +38,7 @@ def test_every_job_is_valid_and_reads_back_equal(path: Path) -> None:
         ("name: town", ["kind is missing"]),
         ("- a list", ["keys and values"]),
         ("a: [", ["not YAML"]),
+        ("name: 2021-99-99", ["not YAML", "month"]),
     ],
 )
 def test_what_is_wrong_is_named_with_a_remedy(text: str, words: list[str]) -> None:
@@ -55,7 +56,12 @@ def test_overrides_are_yaml_values_of_dotted_keys() -> None:
 
 @pytest.mark.parametrize(
     ("override", "words"),
-    [("train.epoch=3", "did you mean train.epochs?"), ("train.epochs", "KEY=VALUE"), ("name=[", "not YAML")],
+    [
+        ("train.epoch=3", "did you mean train.epochs?"),
+        ("train.epochs", "KEY=VALUE"),
+        ("name=[", "not YAML"),
+        ("name=2021-99-99", "not YAML"),
+    ],
 )
 def test_overrides_that_cannot_be_meant(override: str, words: str) -> None:
     with pytest.raises(UsageError, match=words.replace("?", r"\?")):

@@ -107,7 +107,13 @@ def _choose(camvid: str) -> Choice:
 def _camvid(folder: Path, said: str) -> Choice:
     from roadbed.data.sources.camvid import CamvidSource
 
-    return Choice("camvid", said, lambda: CamvidSource(folder))
+    def open_source() -> CamvidSource:
+        source = CamvidSource(folder)
+        for note in source.notes:
+            tell(note)
+        return source
+
+    return Choice("camvid", said, open_source)
 
 
 def _downloaded() -> Choice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Generic
@@ -47,6 +48,16 @@ def plan_shards(source: Source[RefT], samples_per_shard: int) -> list[ShardPlan[
     ]
 
 
+def for_workers(source: Source[RefT]) -> Source[RefT]:
+    """A copy whose splits are empty, for the way to workers: they get the refs of their shard with its plan.
+
+    The refs of a million samples are 100 MB, which every worker would unpack.
+    """
+    light = copy(source)
+    vars(light)["splits"] = dict.fromkeys(source.splits, ())
+    return light
+
+
 def arrangement_problems(source: Source[RefT]) -> list[str]:
     """What is wrong with the source before any sample is looked at, a line each."""
     return [*source.problems, *_split_problems(source)]
@@ -59,7 +70,7 @@ def digested(
 
     Raises DataError for a sample that cannot be read.
     """
-    found = mapper.map(_Digests(source), plans, count=count)
+    found = mapper.map(_Digests(for_workers(source)), plans, count=count)
     return [replace(plan, digests=digests) for plan, digests in zip(plans, found, strict=True)]
 
 

@@ -22,7 +22,15 @@ from roadbed.data.manifest import MANIFEST_KEY, IndexInfo, Manifest, PrepareOpti
 from roadbed.data.packing import Packer, channel_moments, shard_key
 from roadbed.data.parallel import Mapper, Progress, ProgressCounter, Threads, in_threads
 from roadbed.data.parts import PackedShard, parts_prefix
-from roadbed.data.planning import TRAIN_SPLIT, ShardPlan, arrangement_problems, digested, fingerprint, plan_shards
+from roadbed.data.planning import (
+    TRAIN_SPLIT,
+    ShardPlan,
+    arrangement_problems,
+    digested,
+    fingerprint,
+    for_workers,
+    plan_shards,
+)
 from roadbed.data.repair import index_from_shards
 from roadbed.data.shards import join_indexes
 from roadbed.data.sources import RefT, Source
@@ -71,7 +79,7 @@ def prepare(
     plans = plan_shards(source, options.samples_per_shard)
     counter = ProgressCounter(sum(len(plan.refs) for plan in plans), progress, rounds=2)
     if problems := arrangement_problems(source):
-        packer = Packer(source, store, "", options, is_check_only=True)
+        packer = Packer(for_workers(source), store, "", options, is_check_only=True)
         _, more = _pack(packer, plans, mapper, counter)
         raise _refusal(source.kind, problems + more)
     plans = digested(source, plans, mapper, count=partial(_count, counter))
@@ -80,7 +88,7 @@ def prepare(
         _refuse_another(existing, source, options, source_info)
         if not missing_objects(existing.manifest, store):
             return existing
-    packer = Packer(source, store, _folder(source_info, options), options)
+    packer = Packer(for_workers(source), store, _folder(source_info, options), options)
     old = existing or _readable(store)
     if old is not None and _folder_of(old.manifest) == packer.folder:
         if _mend(old.manifest, packer, plans, mapper, counter):

@@ -12,7 +12,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -61,8 +60,9 @@ def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(scratch / "ray"),
             }
-        import ray  # reads the token's place when it is imported
+        import ray
 
+        _read_token_anew()
         try:
             _probe(settings["address"])
             with own_signals():
@@ -105,7 +105,7 @@ def _own_token(folder: Path) -> Iterator[None]:
         return
     token = folder / "token"
     token.touch(mode=0o600)
-    token.write_text(_token())
+    token.write_text(secrets.token_hex(32))
     names = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     os.environ.update(names)
     try:
@@ -115,10 +115,16 @@ def _own_token(folder: Path) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-@cache
-def _token() -> str:
-    """One for the life of this process: Ray reads a token once, and would refuse the next Ray of our own."""
-    return secrets.token_hex(32)
+def _read_token_anew() -> None:
+    """Let Ray look at RAY_AUTH_* as they are now: by itself it does so once in the life of a process.
+
+    The mode before the token, for threads of a connection that is ending may ask for a token in between.
+    Source: ray/_private/authentication_test_utils.py; Ray has no public call for it.
+    """
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:

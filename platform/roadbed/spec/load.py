@@ -33,7 +33,7 @@ def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Tra
     """As `load_job`, of a YAML text; `origin` names it in errors."""
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise UsageError(f"{origin}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{origin}: a job spec is keys and values, with `kind: train` at the top")
@@ -88,7 +88,7 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
             raise UsageError(f"--set {override}: the spec's {parent} is no section of keys and values")
     try:
         section[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UsageError(f"--set {override}: the value is not YAML") from None
 
 

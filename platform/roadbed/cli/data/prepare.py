@@ -89,7 +89,7 @@ def camvid(src: str, dest: str, classes: str, **shared: Any) -> None:
     show_default=True,
     help="Which masks to read; labelTrainIds know the 19 classes alone.",
 )
-@click.option("--splits", callback=_words, default="train,val", show_default=True, metavar="A,B", help="Which splits.")
+@click.option("--splits", callback=_words, metavar="A,B", help="Which splits.  [default: train,val]")
 @click.option("--cities", callback=_words, metavar="A,B", help="These cities alone.  [default: all]")
 @click.option("--resize", callback=_size, metavar="WxH", help="Store frames in this size.")
 @click.option("--tiles", callback=_size, metavar="WxH", help="Cut frames into tiles of this size, a sample each.")
@@ -100,7 +100,7 @@ def cityscapes(
     dest: str,
     classes: str,
     labels: Any,
-    splits: tuple[str, ...],
+    splits: tuple[str, ...] | None,
     cities: tuple[str, ...] | None,
     resize: tuple[int, int] | None,
     tiles: tuple[int, int] | None,

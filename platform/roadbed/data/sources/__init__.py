@@ -26,7 +26,7 @@ class Source(Protocol[RefT]):
     """Where samples come from. All methods may be called from several threads.
 
     Sources and refs pickle: they travel to worker processes, on other machines too. So a source holds Stores and keys,
-    no open files. Workers ask for `digest`, `check` and `read` alone.
+    no open files. Workers ask for `digest`, `check` and `read` alone, and find `splits` empty.
     """
 
     @property
@@ -53,8 +53,9 @@ class Source(Protocol[RefT]):
         """
 
     def digest(self, ref: RefT) -> str:
-        """sha256 (hex) over the bytes of the files of a sample, or of what determines them; asked once per sample.
+        """sha256 (hex) over the bytes of the files of a sample, or of what determines them.
 
+        Asked twice per sample: for the fingerprint, and after `read`, by which a file that changed meanwhile is found.
         Raises DataError that names the file.
         """
 

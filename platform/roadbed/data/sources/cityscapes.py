@@ -21,7 +21,7 @@ from roadbed.data.labels import (
     LabelSpace,
 )
 from roadbed.data.sources import SampleRef
-from roadbed.data.sources.cityscapes_folders import SPLITS, CityscapesPair, Labels, scan_cityscapes
+from roadbed.data.sources.cityscapes_folders import CityscapesPair, Labels, scan_cityscapes
 from roadbed.data.sources.cityscapes_frames import Framing, Size, Tile, show_size
 from roadbed.data.sources.images import check_pair, digest_files, read_frame, read_pair
 from roadbed.data.sources.last import LastValue
@@ -43,6 +43,9 @@ class CityscapesRef(SampleRef):
 class CityscapesSource:
     """Cityscapes below `src` (a folder, a uri or a store), which holds leftImg8bit/ and gtFine/.
 
+    `splits` None are train and val, `cities` None all. A split that holds nothing is an error, or only a note if cities
+    are chosen and splits are not.
+
     Raises DataError if it is not Cityscapes, UsageError for what cannot be had: splits, cities, sizes, train ids of 30
     classes.
     """
@@ -55,7 +58,7 @@ class CityscapesSource:
         *,
         label_space: LabelSpace = CITYSCAPES_19,
         labels: Labels = "labelIds",
-        splits: Sequence[str] = SPLITS,
+        splits: Sequence[str] | None = None,
         cities: Sequence[str] | None = None,
         framing: Framing | None = None,
     ) -> None:

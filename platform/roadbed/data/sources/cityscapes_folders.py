@@ -48,12 +48,15 @@ class CityscapesFolder:
 
 
 def scan_cityscapes(
-    store: Store, *, labels: Labels, splits: Sequence[str], cities: Sequence[str] | None
+    store: Store, *, labels: Labels, splits: Sequence[str] | None, cities: Sequence[str] | None
 ) -> CityscapesFolder:
-    """Find the pairs of `splits` in `cities` (None: all there are).
+    """Find the pairs of `splits` (None: train and val) in `cities` (None: all there are).
 
-    Raises DataError if it is not Cityscapes or lacks the masks, UsageError for splits and cities that are not there.
+    Raises DataError if it is not Cityscapes or lacks the masks, UsageError for splits and cities that are not there, or
+    a split that holds nothing. Only where cities are chosen, and splits are not, such a split is left out with a note.
     """
+    may_leave_out = splits is None and cities is not None
+    splits = splits or SPLITS
     check_there(store, holding=f"{FRAMES}/ and {MASKS}/")
     listing = Listing(store, *(f"{folder}/" for folder in _tops()))
     frames, masks = (_find_top(listing, top) for top in (FRAMES, MASKS))
@@ -64,11 +67,17 @@ def scan_cityscapes(
     _check_labels(listing, masks, labels)
     found = CityscapesFolder(notes=_left_out(listing, frames, splits))
     for split in splits:
-        pairs = _pairs(listing, f"{frames}/{split}", f"{masks}/{split}", labels, cities, found.problems)
+        problems: list[str] = []
+        pairs = _pairs(listing, f"{frames}/{split}", f"{masks}/{split}", labels, cities, problems)
+        found.problems += problems
         if pairs:
             found.pairs[split] = pairs
-        else:
+        elif problems:
+            continue  # They name every file of the split.
+        elif may_leave_out:
             found.notes.append(f"left out: {split}, where none of the cities asked for has a pair of frame and mask")
+        else:
+            raise UsageError(_nothing_in(listing, f"{frames}/{split}", f"{masks}/{split}", labels, cities))
     return found
 
 
@@ -104,6 +113,16 @@ def _pairs(
         ]
     whole = (pair for pair in pairs if listing.faults.keys().isdisjoint((pair.image_key, pair.mask_key)))
     return sorted(whole, key=lambda pair: natural_order(pair.name))
+
+
+def _nothing_in(listing: Listing, frames: str, masks: str, labels: Labels, cities: Sequence[str] | None) -> str:
+    split = PurePosixPath(frames).name
+    where = f" in {', '.join(cities)}" if cities else ""
+    return (
+        f"--splits: {split} has no pair of frame and mask{where}; looked for CITY/CITY_SEQUENCE_FRAME{FRAME_ENDING} in "
+        f"{listing.place(frames)}/ and CITY/CITY_SEQUENCE_FRAME_gtFine_{labels}.png in {listing.place(masks)}/; put "
+        "them there, or name the splits that have some"
+    )
 
 
 def _faults(

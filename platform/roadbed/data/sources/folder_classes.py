@@ -24,8 +24,10 @@ from pydantic_core import ErrorDetails
 
 from roadbed.data.labels import IGNORE_ID, Color, LabelClass, LabelSpace
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
-from roadbed.errors import DataError, UsageError
+from roadbed.errors import UsageError
 
+# Of these YAML makes something else than a name, a number, a list or a mapping, and a set has no order.
+STRANGE_TYPES = ("timestamp", "binary", "set", "omap", "pairs")
 HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -153,18 +155,15 @@ class ClassesFile(_Part):
 
 
 def parse_classes(text: str, *, origin: str) -> ClassesFile:
-    """The validated classes.yaml. Raises UsageError that lists every fault, a line each, with key, value and remedy.
-
-    Raises DataError for what looks like a date and is none.
-    """
+    """The validated classes.yaml. Raises UsageError that lists every fault, a line each, with key, value and remedy."""
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UsageError(f"{origin}: not YAML: {error}") from None
-    except ValueError as error:
-        # What looks like a date and is none, as in `name: 2021-99-99`.
-        raise DataError(
-            f"{origin}: a value cannot be read: {error}; put names that look like dates in quotes"
+    except (ValueError, KeyError, RecursionError) as error:
+        raise UsageError(
+            f"{origin}: a value cannot be read: {error}; write names, in quotes if YAML takes them for something else, "
+            "numbers, lists and mappings"
         ) from None
     if isinstance(values, list):
         values = {"classes": values}
@@ -173,7 +172,24 @@ def parse_classes(text: str, *, origin: str) -> ClassesFile:
     try:
         return ClassesFile.model_validate(values)
     except ValidationError as error:
-        raise UsageError("\n".join(f"{origin}: {_describe(fault)}" for fault in error.errors())) from None
+        # Where an entry is faulty, its list counts as too short.
+        faults = (fault for fault in error.errors() if fault["type"] != "too_short" or not fault["input"])
+        raise UsageError("\n".join(f"{origin}: {_describe(fault)}" for fault in faults)) from None
+
+
+def _refuse_type(_loader: yaml.SafeLoader, node: yaml.Node) -> None:
+    kind = node.tag.rpartition(":")[2]
+    found = f"{node.value} is a date to YAML" if kind == "timestamp" else f"!!{kind}"
+    raise ValueError(f"line {node.start_mark.line + 1}: {found}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what no classes.yaml has use for. Raises ValueError or KeyError, too, for what is not of its type."""
+
+    yaml_constructors = {  # noqa: RUF012
+        **yaml.SafeLoader.yaml_constructors,
+        **dict.fromkeys((f"tag:yaml.org,2002:{name}" for name in STRANGE_TYPES), _refuse_type),
+    }
 
 
 def _describe(fault: ErrorDetails) -> str:

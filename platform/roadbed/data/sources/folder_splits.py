@@ -91,9 +91,7 @@ def plan_splits(names: Collection[str], splitting: Splitting) -> SplitPlan:
     """The split of every name. Raises UsageError if nothing says how to split."""
     plan = SplitPlan()
     if splitting.listed:
-        known = _by_last_part(names)
-        listed = [ListedName(item.split, known(item.name), item.place) for item in splitting.listed]
-        split_of = assign_listed(listed, names, origin="the lists", problems=plan.problems)
+        split_of = _by_lists(names, splitting.listed, plan.problems)
     elif splitting.shares:
         split_of = _by_shares(names, splitting, plan.notes)
     else:
@@ -104,6 +102,20 @@ def plan_splits(names: Collection[str], splitting: Splitting) -> SplitPlan:
         _note_shared_sequences(split_of, splitting, plan.notes)
     plan.splits = dict(sorted(plan.splits.items(), key=lambda item: _rank(item[0])))
     return plan
+
+
+def _by_lists(names: Collection[str], by_hand: Sequence[ListedName], problems: list[str]) -> dict[str, str]:
+    known = _by_last_part(names)
+    listed = [ListedName(item.split, known(item.name), item.place) for item in by_hand]
+    split_of = assign_listed(listed, names, origin="the lists", problems=problems)
+    unlisted = split_of.keys() - {item.name for item in listed}
+    held_out = sorted((name for name in unlisted if _folder_split(name) not in (None, TRAIN_SPLIT)), key=natural_order)
+    if held_out:
+        problems.append(
+            f"frames that no list names, in folders of other splits than {TRAIN_SPLIT}: {len(held_out)}, the first "
+            f"{held_out[0]}; without a list for {TRAIN_SPLIT} they would be trained on: list or remove them"
+        )
+    return split_of
 
 
 def _by_last_part(names: Collection[str]) -> Callable[[str], str]:
@@ -126,11 +138,11 @@ def _by_folders(names: Collection[str], problems: list[str]) -> dict[str, str]:
     split_of = {}
     outside = []
     for name in names:
-        top, slash, _ = name.partition("/")
-        if slash and top.lower() in SPLIT_FOLDERS:
-            split_of[name] = SPLIT_FOLDERS[top.lower()]
-        else:
+        split = _folder_split(name)
+        if split is None:
             outside.append(name)
+        else:
+            split_of[name] = split
     if not split_of:
         raise UsageError(
             "nothing says which frames are for training: put them in train/ and val/, or give --val-share 0.2, "
@@ -140,6 +152,12 @@ def _by_folders(names: Collection[str], problems: list[str]) -> dict[str, str]:
         first = min(outside, key=natural_order)
         problems.append(f"frames in no folder of a split: {len(outside)}, the first {first}; move or remove them")
     return split_of
+
+
+def _folder_split(name: str) -> str | None:
+    """The split of the folder that a frame lies below, None if that is no split's."""
+    top, slash, _ = name.partition("/")
+    return SPLIT_FOLDERS.get(top.lower()) if slash else None
 
 
 def _by_shares(names: Collection[str], splitting: Splitting, notes: list[str]) -> dict[str, str]:
@@ -163,8 +181,7 @@ def _by_shares(names: Collection[str], splitting: Splitting, notes: list[str]) -
 
 def _check_no_split_folders(names: Collection[str]) -> None:
     """Raises UsageError if folders say already which frames are for testing: shares would train on them."""
-    tops = {name.partition("/")[0] for name in names if "/" in name}
-    found = sorted(top for top in tops if top.lower() in SPLIT_FOLDERS)
+    found = sorted({name.partition("/")[0] for name in names if _folder_split(name)})
     if found:
         raise UsageError(
             f"--val-share and --test-share would deal the frames of {', '.join(f'{top}/' for top in found)} anew; "
