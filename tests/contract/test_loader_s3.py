@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
+from roadbed.data.memory import ShardMemory
 from roadbed.errors import DamagedError, StoreError
 from roadbed.runtime import local
 from roadbed.spec import DataSpec
@@ -90,12 +92,78 @@ def test_memory_cache_and_ranges_give_the_same_batches(
     assert sorted(sample for batch in expected for sample in batch.samples) == list(range(NUM_SAMPLES))
     assert_same(epochs(dataset, 0, cache=ShardCache(tmp_path / "cache", max_bytes=10**9)), expected)
     largest = max(shard.num_bytes for shard in dataset.split("train").shards)
-    tight = DataSpec.model_construct(**{**SPEC.model_dump(), "memory_mb": largest / 1e6})
-    assert_same(epochs(dataset, 0, spec=tight), expected)
-    assert_same(epochs(dataset, 0, spec=tight, cache=ShardCache(tmp_path / "cache", max_bytes=10**9)), expected)
-    assert_same(epochs(dataset, 0, spec=tight, cache=ShardCache(tmp_path / "small", max_bytes=largest)), expected)
+    for folder, max_bytes in (("cache", 10**9), ("small", largest)):
+        cache = ShardCache(tmp_path / folder, max_bytes=max_bytes)
+        assert_same(epochs(dataset, 0, memory=ShardMemory(largest), cache=cache), expected)
     by_ranges(monkeypatch)
     assert_same(epochs(dataset, 0), expected)
+
+
+TWO_LANES = SPEC.model_copy(update={"crop_px": (32, 32)})
+"""Two lanes, windows of two shards, each with the next one: eight of the sixteen shards are open at a time."""
+
+
+def two_epochs(reading: Dataset, *, memory: ShardMemory, cache: ShardCache | None) -> Iterator[Batch]:
+    augment = Augmenter(training_transforms(TWO_LANES))
+    settings = {"rank": 0, "num_ranks": 1, "num_threads": 2, "cache": cache, "memory": memory}
+    with Loader(reading.split("train"), digest=reading.digest, spec=TWO_LANES, **settings) as loading:  # type: ignore[arg-type]
+        for epoch in range(2):
+            yield from loading.training_batches(augment, epoch=epoch, first_batch=0, seed=5, global_batch=2)
+
+
+@pytest.fixture(scope="module")
+def clean_epochs(dataset: Dataset) -> list[Batch]:
+    return [*two_epochs(dataset, memory=ShardMemory(10**9), cache=None)]
+
+
+def promised_fetches(reading: Dataset) -> Counter[str]:
+    """How often shards are fetched where two epochs find no room for all: once per epoch and lane that has any."""
+    split = reading.split("train")
+    promised: Counter[str] = Counter()
+    with Loader(split, digest=reading.digest, spec=TWO_LANES, rank=0, num_ranks=1, num_threads=1) as loading:
+        for epoch in range(2):
+            order = loading.order(epoch, seed=5, global_batch=2)
+            for lane in range(2):
+                samples = [n for i in range(order.num_batches) for n in order.batch(i, range(lane, lane + 1)).tolist()]
+                shards = {split.index.shard_of(sample) for sample in samples}
+                promised.update(f"roadbed/{FOLDER}/{split.shards[shard].key}" for shard in shards)
+    return promised
+
+
+@pytest.mark.parametrize("cached_shards", [0, 1, 12, NUM_SHARDS])
+@pytest.mark.parametrize("kept_shards", [0, 1, 2, 8, 12, NUM_SHARDS])
+def test_more_data_than_memory_and_cache_hold_is_fetched_as_often_as_promised(
+    proxy: Proxy,
+    clean_epochs: list[Batch],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    kept_shards: int,
+    cached_shards: int,
+) -> None:
+    reading = Dataset.open(URI)
+    promised = promised_fetches(reading)
+    largest = max(shard.num_bytes for shard in reading.split("train").shards)
+    memory = ShardMemory(kept_shards * largest + 1)
+    cache = ShardCache(tmp_path, max_bytes=cached_shards * largest) if cached_shards else None
+    proxy.counts.clear()
+    found = []
+    for batch in two_epochs(reading, memory=memory, cache=cache):
+        found.append(batch)
+        assert memory.held_bytes <= memory.max_bytes
+        assert cache is None or cache.used_bytes <= cache.max_bytes
+    assert_same(found, clean_epochs)
+    counts = {key: count for (_, key), count in proxy.counts.items() if key.endswith(".tar")}
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    room = max(kept_shards, cached_shards)
+    if room < 8:
+        assert sum(counts.values()) == 2 * NUM_SAMPLES, "each sample once in each epoch"
+        assert len(warnings) == 1
+        assert f"memory_mb={memory.max_bytes / 1e6:.1f}" in warnings[0]
+    else:
+        assert counts.keys() == promised.keys()
+        for key, count in counts.items():
+            assert count <= (1 if room == NUM_SHARDS else promised[key]), key
+        assert warnings == []
 
 
 @pytest.mark.parametrize("is_ranged", [False, True])

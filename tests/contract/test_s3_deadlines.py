@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -18,7 +19,7 @@ from fault_proxy import Proxy, proxied
 from faults import Fault, slowly, stalled, status_of
 from roadbed.errors import StoreError
 from roadbed.runtime import local
-from roadbed.storage import open_store
+from roadbed.storage import open_store, s3_body
 from roadbed.storage.s3 import S3Store
 from roadbed.storage.s3_connection import Connection, Patience
 
@@ -80,6 +81,25 @@ def test_what_trickles_for_ever_is_given_up(proxy: Proxy) -> None:
     ):
         store.get("a")
     assert store.get("a") == DATA
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_that_was_forked_during_a_read_leaves_its_parents_connections_alone() -> None:
+    """A real child, which begins a read of its own; what its parent read then is over, the connection in use again."""
+    watchdog, (near, far) = s3_body._watchdog, socket.socketpair()
+    with near, far:
+        ends_at = time.monotonic() + 2 * watchdog._tick_s
+        with watchdog.watched(s3_body.Reading(ends_at, lambda: near.shutdown(socket.SHUT_RD))), watchdog._lock:
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                with watchdog.watched(s3_body.Reading(time.monotonic() + 60, lambda: os._exit(1))):
+                    time.sleep(6 * watchdog._tick_s)
+                os._exit(0)
+            watchdog._readings.clear()
+        assert os.waitpid(child, 0)[1] == 0, "no lock of its parent's threads held it up"
+        far.send(b"x")
+        assert near.recv(1) == b"x"
 
 
 def test_connections_are_used_again_after_a_body(proxy: Proxy, s3_server: local.LocalState) -> None:

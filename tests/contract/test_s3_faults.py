@@ -17,7 +17,7 @@ from faults import Fault, answer_lost, body_cut, byte_flipped, length_long, leng
 from roadbed.errors import ConflictError, StoreError
 from roadbed.runs import Pointer, Run
 from roadbed.runtime import local
-from roadbed.storage import Store, open_store
+from roadbed.storage import Store, open_store, s3
 from roadbed.storage.s3 import S3Store
 from roadbed.storage.s3_connection import Connection, Patience
 
@@ -128,6 +128,21 @@ def test_passing_trouble_is_sat_out(proxy: Proxy, store: Store, fault: Fault) ->
         proxy.spoil(method, fault, times=2)
         use()
     assert proxy.num_spoilt == 8
+
+
+def test_each_page_of_a_listing_is_a_request_of_its_own(
+    proxy: Proxy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"{folder}/{number}" for folder in range(4) for number in range(3)]
+    for key in keys:
+        store.put(key, b"x")
+    monkeypatch.setattr(s3, "_PAGE_KEYS", 2)
+    proxy.counts.clear()
+    # Were all pages one request, no sending of it would ever end well.
+    proxy.rule = lambda method, _: NO_SERVICE if proxy.num_requests("GET") % 2 else None
+    assert [info.key for info in store.list()] == keys
+    assert proxy.num_requests("GET") == 2 * 6
+    assert store.list_folders() == ["0", "1", "2", "3"]
 
 
 def test_what_is_asked_is_counted(proxy: Proxy, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -256,6 +257,74 @@ def test_folder_that_is_a_file_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"ROADBED_CACHE_DIR.*data\.cache_mb=0"):
         ShardCache(tmp_path / "file", max_bytes=1)
+
+
+@pytest.mark.parametrize("variable", ["ROADBED_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_a_folder_that_cannot_be_used_ends_no_run_but_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    assert node_cache("s3://bucket/dataset", max_bytes=7) is None
+    assert len(caplog.records) == 1
+    for words in ("without a cache", str(tmp_path / "file"), "set ROADBED_CACHE_DIR", "data.cache_mb=0"):
+        assert words in caplog.text
+
+
+def test_a_user_without_a_home_goes_on_without_a_cache(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")
+    assert node_cache("s3://bucket/dataset", max_bytes=7) is None
+    assert "set ROADBED_CACHE_DIR" in caplog.text
+
+
+def fill_disk_beyond(folder: Path, num_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk have room for so many bytes of the folder, the cache's bound aside."""
+    allocate = os.posix_fallocate
+
+    def allocate_if_there_is_room(file: int, start: int, length: int) -> None:
+        if sum(path.stat().st_size for path in folder.iterdir() if path.name != "used") + length > num_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(file, start, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate_if_there_is_room)
+
+
+def test_a_full_disk_costs_the_least_recently_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = ShardCache(tmp_path, max_bytes=1000 * KB)
+    objects = [content(number) for number in range(4)]
+    for age, data in enumerate(objects[:3]):
+        put(cache, data)
+        os.utime(tmp_path / name_of(data), (age, age))
+    fill_disk_beyond(tmp_path, 35 * KB, monkeypatch)
+    assert put(cache, objects[3]) == objects[3]
+    assert [cache.holds(name_of(data)) for data in objects] == [False, True, True, True]
+    assert (cache.has_failed, caplog.records) == (False, [])
+
+
+def test_a_disk_that_stays_full_is_told_once_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = ShardCache(tmp_path, max_bytes=1000 * KB)
+    put(cache, content(1))
+    fill_disk_beyond(tmp_path, 0, monkeypatch)
+    for number in (2, 3):
+        assert put(cache, content(number)) == content(number)
+    assert (cache.used_bytes, files_of(tmp_path)) == (0, set())
+    assert (cache.has_failed, cache.lasting_bytes) == (True, 0)
+    assert len(caplog.records) == 1
+    for words in (str(tmp_path), "No space left", "data.cache_mb", "ROADBED_CACHE_DIR"):
+        assert words in caplog.text
+
+
+def test_a_cache_as_large_as_what_it_holds_keeps_all_of_it_when_it_is_opened(tmp_path: Path) -> None:
+    for number in range(4):
+        put(ShardCache(tmp_path, max_bytes=40 * KB), content(number))
+    assert ShardCache(tmp_path, max_bytes=40 * KB).used_bytes == 40 * KB
 
 
 def test_folder_is_named_by_the_environment_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

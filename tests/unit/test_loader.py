@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.iterable import BatchIterable
 from roadbed.data.loader import Batch, Loader, Normalization
+from roadbed.data.memory import ShardMemory
 from roadbed.errors import DamagedError, UsageError
 from roadbed.spec import DataSpec
 from support import blocks_dataset
@@ -115,6 +117,30 @@ def test_every_epoch_counts_as_a_use_of_its_shards(dataset: Dataset, spec: DataS
             assert all((cache.folder / name).stat().st_mtime > 1 for name in names)
             for name in names:
                 os.utime(cache.folder / name, (1, 1))
+
+
+class CountingCache(ShardCache):
+    """A cache that counts how often it is told that an object is used."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, max_bytes=10**9)
+        self.uses: Counter[str] = Counter()
+
+    def holds(self, name: str) -> bool:
+        self.uses[name] += 1
+        return super().holds(name)
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**9])
+def test_the_cache_is_told_of_a_shard_once_in_an_epoch(
+    dataset: Dataset, spec: DataSpec, tmp_path: Path, memory_bytes: int
+) -> None:
+    cache = CountingCache(tmp_path / "cache")
+    augment = Augmenter(training_transforms(spec))
+    with loader(dataset, spec, cache=cache, memory=ShardMemory(memory_bytes)) as loading:
+        for epoch in range(3):
+            list(loading.training_batches(augment, epoch=epoch, first_batch=0, seed=5, global_batch=4))
+            assert cache.uses == Counter({shard.sha256: epoch + 1 for shard in dataset.split("train").shards})
 
 
 def test_cache_that_is_removed_under_the_loader_is_done_without(
@@ -255,10 +281,10 @@ def test_skipped_samples_leave_all_others_as_they_were(
         np.testing.assert_array_equal(batch.masks_BHW, before.masks_BHW[kept])
 
 
-def test_evaluation_counts_what_it_skips(dataset: Dataset, spec: DataSpec) -> None:
+def test_evaluation_names_what_it_skips(dataset: Dataset, spec: DataSpec) -> None:
     flip_byte(dataset, 9)
     spec = spec.model_copy(update={"on_damaged": "skip"})
     with loader(dataset, spec) as loading:
         found = list(loading.evaluation_batches(4))
-        assert loading.skipped == {9}
+    assert [key for batch in found for key in batch.skipped] == [dataset.split("train").key(9)]
     assert sorted(sample for batch in found for sample in batch.samples) == [n for n in range(NUM_SAMPLES) if n != 9]

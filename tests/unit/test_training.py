@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
+from roadbed.training.precision import choose_precision
 from support import BlocksSource, blocks_dataset, blocks_job
 
 
@@ -142,6 +144,85 @@ def test_a_damaged_shard_is_named_and_nothing_is_retried(root: Path) -> None:
     assert outcome.reason is not None
     assert shard.name in outcome.reason
     assert "sample train_010 is not what the index says" in outcome.reason
+
+
+@dataclasses.dataclass
+class Sums:
+    """A sink that keeps the sums of counters."""
+
+    counters: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def set(self, name: str, value: float) -> None: ...
+
+    def add(self, name: str, value: float) -> None:
+        self.counters[name] += value  # type: ignore[assignment]
+
+
+def flip_byte(root: Path, split_name: str, sample: int) -> str:
+    """Damage a sample in its shard. Its key."""
+    split = Dataset.open(f"file://{root}/blocks").split(split_name)
+    path = root / "blocks" / split.shards[split.index.shard_of(sample)].key
+    data = bytearray(path.read_bytes())
+    data[split.range_of(sample)[0] + 40] ^= 1
+    path.write_bytes(data)
+    return split.key(sample)
+
+
+def test_skipped_samples_are_named_and_are_not_counted_as_trained(root: Path) -> None:
+    flip_byte(root, "train", 5)
+    lost = [flip_byte(root, "val", sample) for sample in range(2, 4)]
+    job, sums = blocks_job(root, "data.on_damaged=skip", "train.eval_batch=2"), Sums()
+    assert run_attempt(job, Group(), sink=sums) == Outcome("finished")
+    assert sums.counters["roadbed_train_images"] == 2 * (13 - 1)
+    assert sums.counters["roadbed_data_skipped_samples"] == 2
+    log = [line["text"] for line in run_of(job).lines("log")]
+    told = f"evaluated without damaged samples: split=val number=2 keys={','.join(lost)}"
+    assert [line for line in log if "evaluated without" in line] == [told] * 2
+
+
+def test_no_more_than_twenty_skipped_samples_of_an_evaluation_are_named(root: Path) -> None:
+    prepare(BlocksSource(val=24), open_store(f"file://{root}/blocks"), replace=True)
+    lost = [flip_byte(root, "val", sample) for sample in range(22)]
+    job = blocks_job(root, "data.on_damaged=skip", "train.epochs=1")
+    assert run_attempt(job, Group()) == Outcome("finished")
+    log = [line["text"] for line in run_of(job).lines("log")]
+    assert any(line.endswith(f"number=22 keys={','.join(lost[:20])},...") for line in log)
+
+
+def test_skipped_samples_are_counted_over_all_attempts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flip_byte(root, "train", 5)
+    job = blocks_job(root, "data.on_damaged=skip")
+    run_killed_at(job, 5, monkeypatch)
+    assert run_attempt(job, Group()) == Outcome("finished")
+    status = run_of(job).status()
+    assert status is not None
+    assert status.progress["skipped_samples"] == 2, "one in each of two epochs"
+
+
+def test_train_and_evaluation_share_one_memory(root: Path) -> None:
+    job = blocks_job(root, "data.memory_mb=16")
+    training = Training(job, Dataset.open(job.data.uri), Group())
+    memory = training.train_loader.reader.memory
+    assert memory is training.eval_loader.reader.memory
+    assert memory.max_bytes == 16_000_000
+
+
+@pytest.mark.parametrize("num_images", [0, 2])
+def test_a_precision_is_chosen_by_frames_though_the_first_share_has_none(
+    monkeypatch: pytest.MonkeyPatch, num_images: int
+) -> None:
+    timed: list[int] = []
+
+    class Model(torch.nn.Conv2d):
+        def forward(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+            timed.append(len(images_B3HW))
+            return super().forward(images_B3HW.float())
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    images_B3HW = torch.zeros((num_images, 3, 32, 32), dtype=torch.uint8)
+    chosen, seconds = choose_precision("auto", Model(3, 2, 3), images_B3HW)  # type: ignore[arg-type]
+    assert chosen == min(seconds, key=lambda name: seconds[name])
+    assert set(timed) == {max(num_images, 1)}
 
 
 def test_a_changed_dataset_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ objects make room before anything is written; sizes of parts count in full, so t
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -20,25 +22,49 @@ from typing import IO
 
 from roadbed.errors import StoreError
 
+log = logging.getLogger(__name__)
+
 FOLDER_VARIABLE = "ROADBED_CACHE_DIR"
 _PART = ".part"
 _USED = "used"
 _OURS = re.compile(r"[0-9a-f]{64}(\.part)?")
 # When room is needed, so much more is made: one look through the folder then serves for many objects.
 _SPARE_SHARE = 0.05
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def default_folder() -> Path:
-    """Where shards are cached: ROADBED_CACHE_DIR, or `roadbed/shards` in the user's cache folder."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return (
-        Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "roadbed/shards"
-    )
+    """Where shards are cached: ROADBED_CACHE_DIR, or `roadbed/shards` in the user's cache folder.
+
+    Raises StoreError for a user without a home.
+    """
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "roadbed/shards"
+    except RuntimeError as error:  # a user whom the system does not know, as containers have them
+        raise _no_cache("~/.cache", str(error)) from error
 
 
 def node_cache(uri: str, *, max_bytes: int) -> ShardCache | None:
-    """This machine's cache for the dataset at `uri`; None for one in a folder, which needs none, and without room."""
-    return ShardCache(default_folder(), max_bytes=max_bytes) if max_bytes and uri.startswith("s3://") else None
+    """This machine's cache for the dataset at `uri`; None for one in a folder, which needs none, and without room.
+
+    A folder that cannot be used, even one that was named, ends no training on this machine: None, and a warning.
+    """
+    if not max_bytes or not uri.startswith("s3://"):
+        return None
+    try:
+        return ShardCache(default_folder(), max_bytes=max_bytes)
+    except StoreError as error:
+        log.warning("going on without a cache: %s", error)
+        return None
+
+
+def _no_cache(folder: object, why: str) -> StoreError:
+    return StoreError(
+        f"{folder}: shards cannot be cached here ({why}); set {FOLDER_VARIABLE} to a folder that you may write, or "
+        "data.cache_mb=0 to keep shards in memory alone"
+    )
 
 
 class ShardCache:
@@ -50,16 +76,20 @@ class ShardCache:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
+        self.has_failed = False
+        """Whether the disk would not take what the bound allows."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._locked() as used:
                 self._remove_leftovers()
-                self._evict(used, 0)
+                self._evict(used, max_bytes)
         except OSError as error:
-            raise StoreError(
-                f"{folder}: shards cannot be cached here ({error.strerror}); set {FOLDER_VARIABLE} to a folder that "
-                "you may write, or data.cache_mb=0 to keep shards in memory alone"
-            ) from error
+            raise _no_cache(folder, error.strerror or str(error)) from error
+
+    @property
+    def lasting_bytes(self) -> int:
+        """What it holds at least of the objects used last, once more were put into it; 0 where the disk failed."""
+        return 0 if self.has_failed else int(self.max_bytes * (1 - _SPARE_SHARE))
 
     def holds(self, name: str) -> bool:
         """Whether the object called `name` (its sha256) is there; it counts as used now."""
@@ -95,15 +125,28 @@ class ShardCache:
             try:
                 data = fetch()
                 if len(data) == num_bytes:
-                    with suppress(OSError):
+                    try:
                         _write_all(part, data)
-                        _part_of(path).rename(path)
+                        with self._locked():  # whoever counts meanwhile would see it under both names, or neither
+                            _part_of(path).rename(path)
                         is_kept = True
+                    except OSError as error:
+                        self.tell_failure(error)
                 return data
             finally:
                 if not is_kept:
                     with suppress(OSError), self._locked() as used:
                         used.add(-num_bytes)
+
+    def tell_failure(self, error: OSError) -> None:
+        """Log, once, that the disk fails; whoever reads goes on without what it does not hold."""
+        if not self.has_failed:
+            self.has_failed = True
+            log.warning(
+                "shards are not cached any more: folder=%s error=%s; free some space, lower data.cache_mb or set %s to "
+                "another folder",
+                self.folder, error.strerror, FOLDER_VARIABLE,
+            )  # fmt: skip
 
     def remove(self, name: str) -> None:
         """Forget an object: its bytes turned out to be damaged."""
@@ -116,16 +159,26 @@ class ShardCache:
     @property
     def used_bytes(self) -> int:
         """Bytes of all objects and parts."""
-        return sum(size for _, size, _ in self._entries())
+        with self._locked():
+            return sum(size for _, size, _ in self._entries())
 
     def _reserve(self, part: int, num_bytes: int) -> bool:
         """Make room, and take it with a part file of full size. False if disk or bound have none."""
         with self._locked() as used:
-            if used.num_bytes + num_bytes > self.max_bytes and not self._evict(used, num_bytes):
+            if used.num_bytes + num_bytes > self.max_bytes:
+                self._evict(used, self.max_bytes - num_bytes)
+            if used.num_bytes + num_bytes > self.max_bytes:
                 return False
             try:
-                os.posix_fallocate(part, 0, max(num_bytes, 1)) if hasattr(os, "posix_fallocate") else None
-            except OSError:
+                try:
+                    _allocate(part, num_bytes)
+                except OSError as error:
+                    if error.errno not in _FULL:
+                        raise
+                    self._evict(used, used.num_bytes - num_bytes)  # others fill the disk: less than the bound fits
+                    _allocate(part, num_bytes)
+            except OSError as error:
+                self.tell_failure(error)
                 return False
             used.add(num_bytes)
             return True
@@ -174,11 +227,13 @@ class ShardCache:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink()
 
-    def _evict(self, used: _Used, num_bytes: int) -> bool:
-        """Delete the least recently used objects until `num_bytes` fit; count anew what is there. Whether they fit."""
+    def _evict(self, used: _Used, most_bytes: int) -> None:
+        """Count what is there; of more than `most_bytes` delete the least recently used, and some more."""
         entries = self._entries()
         used_bytes = sum(size for _, size, _ in entries)
-        goal_bytes = min(self.max_bytes - num_bytes, int(self.max_bytes * (1 - _SPARE_SHARE)))
+        goal_bytes = most_bytes
+        if used_bytes > most_bytes:
+            goal_bytes = min(most_bytes, int(self.max_bytes * (1 - _SPARE_SHARE)))
         for path, size, _ in sorted(entries, key=lambda entry: entry[2]):
             if used_bytes <= goal_bytes:
                 break
@@ -187,7 +242,6 @@ class ShardCache:
                     path.unlink()
                 used_bytes -= size
         used.set(used_bytes)
-        return used_bytes + num_bytes <= self.max_bytes
 
     def _entries(self) -> list[tuple[Path, int, float]]:
         """Path, bytes and time of last use of every object and part; other files in the folder are not ours."""
@@ -231,6 +285,11 @@ def _is_same(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _allocate(file: int, num_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, max(num_bytes, 1))
 
 
 def _write_all(file: int, data: bytes) -> None:

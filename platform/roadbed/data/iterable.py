@@ -18,12 +18,14 @@ from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import node_cache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
+from roadbed.data.memory import ShardMemory
 from roadbed.spec import DataSpec
 
 
 class BatchIterable(IterableDataset[Batch]):
     """One rank's shares of the global batches of an epoch; its state is the epoch and `first_batch`.
 
+    The DataLoader's processes share `data.memory_mb` evenly.
     Raises what `Dataset.open` and `Loader.training_batches` raise, when it is iterated.
     """
 
@@ -54,6 +56,7 @@ class BatchIterable(IterableDataset[Batch]):
             num_ranks=self._num_ranks,
             num_threads=1,
             cache=node_cache(dataset.uri, max_bytes=self._spec.cache_mb * 1_000_000),
+            memory=ShardMemory(self._spec.memory_mb * 1_000_000 // num_processes),
         ) as loader:
             augment = Augmenter(training_transforms(self._spec))
             yield from loader.training_batches(augment, **self._where, process=process, num_processes=num_processes)

@@ -9,6 +9,7 @@ what other loaders need processes, pickles and shared memory for.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ import numpy as np
 from roadbed.data.augment import Augmenter
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Split
+from roadbed.data.memory import ShardMemory
 from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_process, batches_of_rank, lanes_of_rank
 from roadbed.data.reading import SampleReader
 from roadbed.errors import DamagedError
@@ -65,7 +67,8 @@ class Normalization:
 class Loader:
     """Batches of one split for one rank. Close it, or use it as a context manager: it owns threads.
 
-    `cache` is the disk cache of this machine, if it has one for the split's store.
+    `cache` is the disk cache of this machine, if it has one for the split's store; `memory` is where shards are kept
+    if that is shared with other loaders, else `data.memory_mb` of its own.
     """
 
     def __init__(
@@ -78,10 +81,10 @@ class Loader:
         num_ranks: int,
         num_threads: int,
         cache: ShardCache | None = None,
+        memory: ShardMemory | None = None,
         normalization: Normalization | None = None,
     ) -> None:
         self.split = split
-        self.skipped: set[int] = set()
         self._digest = digest
         self._spec = spec
         self._rank, self._num_ranks = rank, num_ranks
@@ -89,7 +92,7 @@ class Loader:
         self.reader = SampleReader(
             split,
             cache=cache,
-            memory_bytes=spec.memory_mb * 1_000_000,
+            memory=memory or ShardMemory(spec.memory_mb * 1_000_000),
             by_ranges=cache is None and self._pays_ranges(),
             skips_damaged=spec.on_damaged == "skip",
         )
@@ -146,7 +149,7 @@ class Loader:
 
         numbers = batches_of_process(first_batch, order.num_batches, process=process, num_processes=num_processes)
         shares = ((number, order.batch(number, lanes).tolist()) for number in numbers)
-        for share in self._ahead(shares, begin):
+        for share in self._ahead(shares, begin, needed_bytes=self._window_bytes(len(lanes), num_lanes=global_batch)):
             yield self._finish(share, epoch)
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
@@ -169,26 +172,32 @@ class Loader:
             for number, batch in enumerate(batches)
             for _, same_size in groupby(batch, key=self._size_px)
         )
-        for share in self._ahead(shares, begin):
+        for share in self._ahead(shares, begin, needed_bytes=self._run_bytes(batch_size)):
             yield self._finish(share, 0)
 
     def _ahead(
-        self, shares: Iterator[tuple[int, list[int]]], begin: Callable[[int, list[int]], Share]
+        self,
+        shares: Iterator[tuple[int, list[int]]],
+        begin: Callable[[int, list[int]], Share],
+        *,
+        needed_bytes: int,
     ) -> Iterator[Share]:
         """The shares in order, begun some batches ahead; their shards are asked for further ahead than that."""
-        self.reader.begin_epoch()
+        self.reader.begin_epoch(needed_bytes=needed_bytes)
         requested: deque[tuple[int, list[int]]] = deque()
         begun: deque[Share] = deque()
+        coming = next(shares, None)
         while True:
-            while len(requested) < self._spec.prefetch_batches or (
-                len(requested) < READ_AHEAD_BATCHES and self.reader.outstanding_bytes < READ_AHEAD_BYTES
-            ):
-                numbered = next(shares, None)
-                if numbered is None:
+            while coming is not None and len(requested) < READ_AHEAD_BATCHES:
+                shards = dict.fromkeys(map(self.split.index.shard_of, coming[1]))
+                if len(begun) + len(requested) >= self._spec.prefetch_batches and not (
+                    self.reader.outstanding_bytes < READ_AHEAD_BYTES and self.reader.may_read_ahead(shards)
+                ):
                     break
-                for shard in dict.fromkeys(self.split.index.shard_of(sample) for sample in numbered[1]):
+                for shard in shards:
                     self.reader.request(shard)
-                requested.append(numbered)
+                requested.append(coming)
+                coming = next(shares, None)
             while requested and len(begun) < self._spec.prefetch_batches:
                 begun.append(begin(*requested.popleft()))
             if not begun:
@@ -199,13 +208,33 @@ class Loader:
         samples, images_BHW3, masks_BHW, damaged = share.result()
         if damaged and self._spec.on_damaged == "fail":
             raise next(iter(damaged.values()))
-        self.skipped.update(damaged)
         keys = tuple(self.split.key(sample) for sample in damaged)
         return Batch(epoch, share.number, samples, images_BHW3, masks_BHW, keys)
 
     def _size_px(self, sample: int) -> tuple[int, int]:
         record = self.split.index.record(sample)
         return record.height_px, record.width_px
+
+    def _window_bytes(self, num_lanes_here: int, *, num_lanes: int) -> int:
+        """Bytes of the shards that training has open: for each lane the window that it reads, and the next ones."""
+        window_shards = self._spec.window_shards
+        num_windows = math.ceil(len(self.split.shards) / window_shards)
+        num_open = min(num_lanes_here, num_windows * num_lanes_here // num_lanes + 2)
+        num_next = math.ceil(self._spec.prefetch_batches / (window_shards * self._samples_per_shard))
+        return self._bytes_of((1 + num_next) * num_open * window_shards)
+
+    def _run_bytes(self, batch_size: int) -> int:
+        """Bytes of the shards that evaluation has open: those of the batches that are decoded, and the next ones."""
+        num_open = math.ceil(self._spec.prefetch_batches * batch_size / self._samples_per_shard) + 1
+        return self._bytes_of(2 * num_open)
+
+    @property
+    def _samples_per_shard(self) -> float:
+        return max(self.split.num_samples / max(len(self.split.shards), 1), 1.0)
+
+    def _bytes_of(self, num_shards: int) -> int:
+        """Bytes of any `num_shards` of the split's shards, or of all if there are fewer."""
+        return sum(sorted((shard.num_bytes for shard in self.split.shards), reverse=True)[:num_shards])
 
     def _pays_ranges(self) -> bool:
         """Whether this rank reads so few samples of each window of shards that the rest is not worth fetching."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 _CONFLICT_ATTEMPTS = 5
+_PAGE_KEYS = 1000  # The most that S3 gives at once.
 _MOST_COPIED_BYTES = 5 * 1024**3  # CopyObject (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html)
 _SUM_ATTEMPTS = 2  # Bytes may be flipped on their way; if they are the same again, they lie there like that.
 
@@ -234,12 +235,15 @@ class S3Store:
             self._check_bucket()
             return None
 
-    def _pages(self, prefix: str, *, delimiter: str) -> builtins.list[Any]:
-        def fetch(client: S3Client) -> builtins.list[Any]:
-            pages = client.get_paginator("list_objects_v2")
-            return [*pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter=delimiter)]
-
-        return self._ask("", fetch)
+    def _pages(self, prefix: str, *, delimiter: str) -> Iterator[Any]:
+        """The pages of a listing, each a request of its own: a fault costs one page, not all that came before."""
+        asked: Any = {"Bucket": self._bucket, "Prefix": prefix, "Delimiter": delimiter, "MaxKeys": _PAGE_KEYS}
+        is_last = False
+        while not is_last:
+            page: Any = self._ask("", lambda client: client.list_objects_v2(**asked))
+            yield page
+            is_last = not page["IsTruncated"]
+            asked["ContinuationToken"] = page.get("NextContinuationToken")
 
     def _check_bucket(self) -> None:
         """Raises NotFoundError if it is the bucket that is missing: HEAD answers do not tell."""

@@ -6,6 +6,7 @@ the socket cannot see, a body that trickles for ever, is ended from outside: a t
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -39,6 +40,12 @@ class Watchdog:
 
     def __init__(self, *, tick_s: float = 0.25) -> None:
         self._tick_s = tick_s
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew. A forked child shares its parent's sockets, must not end what is read from them, and has its own
+        copy of a lock that a thread of the parent may have held.
+        """
         self._readings: dict[int, Reading] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -55,7 +62,7 @@ class Watchdog:
             yield
         finally:
             with self._lock:
-                del self._readings[id(reading)]
+                self._readings.pop(id(reading), None)
 
     def _watch(self) -> None:
         while True:
@@ -72,6 +79,7 @@ class Watchdog:
 
 
 _watchdog = Watchdog()
+os.register_at_fork(after_in_child=_watchdog.forget)
 
 
 def read_body(answer: Any, *, ends_at: float) -> bytes:

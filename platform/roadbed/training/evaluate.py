@@ -17,6 +17,8 @@ from roadbed.training.precision import Precision, autocast
 
 log = logging.getLogger(__name__)
 
+_NUM_TOLD = 20
+
 
 @torch.no_grad()
 def evaluate(
@@ -39,8 +41,10 @@ def evaluate(
     model.eval()
     counts_KK = np.zeros((labels.num_classes, labels.num_classes), np.int64)
     done = 0
+    skipped: list[str] = []
     with group.together():
         for batch in loader.evaluation_batches(batch_size):
+            skipped += batch.skipped
             images_B3HW = torch.from_numpy(batch.images_BHW3).to(group.device).permute(0, 3, 1, 2)
             with autocast(group.device, precision):
                 logits_BKHW = model(images_B3HW)
@@ -51,7 +55,8 @@ def evaluate(
             done += len(batch.samples)
             progress(done)
     model.train(was_training)
-    (num_skipped,) = group.sum([len(loader.skipped)])
-    if num_skipped:
-        log.warning("evaluated without %d damaged samples of split %s", num_skipped, loader.split.name)
+    keys = [key for share in group.gather(skipped) for key in share]
+    if keys:
+        told = ",".join(keys[:_NUM_TOLD]) + (",..." if len(keys) > _NUM_TOLD else "")
+        log.warning("evaluated without damaged samples: split=%s number=%d keys=%s", loader.split.name, len(keys), told)
     return group.sum_counts(counts_KK)

@@ -6,7 +6,7 @@ Written by the first worker; the others hold a journal without an attempt, which
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadbed.runs import Attempt
@@ -23,6 +23,15 @@ class Journal:
         self._attempt = attempt
         self._sink = sink
         self.progress: dict[str, Any] = {"num_steps": num_steps}
+        self.num_skipped = 0
+        """Damaged samples that the run went without so far, over all its attempts."""
+
+    def resume(self, scores: Mapping[str, Any], *, num_skipped: int) -> None:
+        """Go on from a checkpoint: what its attempt told last still holds."""
+        self.num_skipped = num_skipped
+        self.progress |= {key: scores[key] for key in ("miou", "pixel_accuracy") if key in scores}
+        if num_skipped:
+            self.progress["skipped_samples"] = num_skipped
 
     def step(self, line: dict[str, Any], *, num_samples: int, waited_s: float) -> None:
         """A step that is done: its loss, learning rate, images/s and share of time waiting for data."""
@@ -40,7 +49,8 @@ class Journal:
     def skipped(self, shares: Sequence[Sequence[str]], *, step: int, epoch: int) -> None:
         """Keys of damaged samples that the global batch of a step goes without, by worker."""
         keys = [key for share in shares for key in share]
-        self.progress["skipped_samples"] = self.progress.get("skipped_samples", 0) + len(keys)
+        self.num_skipped += len(keys)
+        self.progress["skipped_samples"] = self.num_skipped
         self._sink.add("roadbed_data_skipped_samples", len(keys))
         self._append("metrics", {"step": step, "epoch": epoch, "skipped": keys})
         log.warning("skipped damaged samples: step=%d epoch=%d keys=%s", step, epoch, ",".join(keys))

@@ -21,6 +21,7 @@ from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
+from roadbed.data.memory import ShardMemory
 from roadbed.errors import FencedError, RoadbedError, TrainingError
 from roadbed.models import SegmentationModel, build_model
 from roadbed.runs import Attempt
@@ -89,14 +90,14 @@ class Training:
         self.optimizer = build_optimizer(self.model, job.train)
         if start is not None:
             self._restore(start)
-        self._cache = cache
-        self.train_loader = self._loader(job.data.train_split, num_threads)
-        self.eval_loader = self._loader(job.data.eval_split, num_threads)
+        memory = ShardMemory(job.data.memory_mb * 1_000_000)
+        self.train_loader = self._loader(job.data.train_split, num_threads, cache, memory)
+        self.eval_loader = self._loader(job.data.eval_split, num_threads, cache, memory)
         self.batches_per_epoch = -(-self.train_loader.split.num_samples // job.train.global_batch)
         self.num_steps = job.train.epochs * self.batches_per_epoch
         self.weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.train.class_balance)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
-        self.journal.progress |= {key: self.scores[key] for key in ("miou", "pixel_accuracy") if key in self.scores}
+        self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._unsettled: UnsettledStep | None = None
         self._gradients: GradientStep | None = None
@@ -156,7 +157,8 @@ class Training:
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
         own_weight = pixel_weight(masks_BHW, self.weights_K, ignore_id=self.dataset.label_space.ignore_id)
-        total_weight, num_skipped = self.group.sum([own_weight, len(batch.skipped)])
+        sums = self.group.sum([own_weight, len(batch.samples), len(batch.skipped)])
+        total_weight, num_samples, num_skipped = sums[0], int(sums[1]), int(sums[2])
         if num_skipped:
             self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
@@ -185,11 +187,11 @@ class Training:
             "step": self.position.step,
             "epoch": batch.epoch,
             "learning_rate": rate,
-            "images_per_s": round(self._samples_in(batch.number) / elapsed_s, 3),
+            "images_per_s": round(num_samples / elapsed_s, 3),
             "data_wait_share": round(waited_s / elapsed_s, 4),
             "at": round(time.time(), 3),
         }
-        self._unsettled = UnsettledStep(line, own_loss, batch.samples, waited_s)
+        self._unsettled = UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s)
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
@@ -224,8 +226,7 @@ class Training:
                 f"{line['learning_rate']:.3g}; the last checkpoint is from before it. Lower train.learning_rate, set "
                 f"train.clip_norm, or try train.precision: fp32"
             )
-        num_samples = self._samples_in((line["step"] - 1) % self.batches_per_epoch)
-        self.journal.step(line | {"loss": loss}, num_samples=num_samples, waited_s=settled.waited_s)
+        self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
         if self.job.output.record_samples:
             index = self.train_loader.split.index
             shares = self.group.gather([index.key(sample) for sample in settled.samples])
@@ -268,6 +269,7 @@ class Training:
             "precision": self.precision,
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
+            "skipped_samples": self.journal.num_skipped,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
         }
@@ -311,10 +313,6 @@ class Training:
         assert self.precision is not None
         return self.precision
 
-    def _samples_in(self, batch_number: int) -> int:
-        first = batch_number * self.job.train.global_batch
-        return min(self.job.train.global_batch, self.train_loader.split.num_samples - first)
-
     def _build_model(self, start: Checkpoint | None) -> SegmentationModel:
         """The model as the spec has it, or as the checkpoint will fill it: that needs no other weights."""
         torch.manual_seed(self.job.train.seed)
@@ -331,7 +329,7 @@ class Training:
             class_names=self.dataset.label_space.class_names,
         ).to(self.group.device)
 
-    def _loader(self, split: str, num_threads: int) -> Loader:
+    def _loader(self, split: str, num_threads: int, cache: ShardCache | None, memory: ShardMemory) -> Loader:
         return Loader(
             self.dataset.split(split),
             digest=self.dataset.digest,
@@ -339,5 +337,6 @@ class Training:
             rank=self.group.rank,
             num_ranks=self.group.num_workers,
             num_threads=num_threads,
-            cache=self._cache,
+            cache=cache,
+            memory=memory,
         )

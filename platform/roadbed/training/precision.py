@@ -27,7 +27,7 @@ def choose_precision(
     """The precision to train in, and the seconds per step that were measured (empty where nothing was).
 
     `auto` is bf16 on a GPU that has it; on a CPU with bfloat16 instructions it is the faster one on these very images;
-    elsewhere fp32.
+    elsewhere fp32. Of no images (a share that was skipped, or that the last batch left empty) one blank frame is timed.
     """
     if requested != "auto":
         return ("bf16" if requested == "bf16" else "fp32"), {}
@@ -35,6 +35,8 @@ def choose_precision(
         return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), {}
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "fp32", {}
+    if not len(images_B3HW):
+        images_B3HW = images_B3HW.new_zeros((1, *images_B3HW.shape[1:]))
     seconds = {name: _seconds_per_step(model, images_B3HW, name) for name in ("fp32", "bf16")}
     return ("bf16" if seconds["bf16"] < seconds["fp32"] else "fp32"), seconds
 

@@ -28,6 +28,8 @@ class UnsettledStep:
     line: dict[str, Any]
     own_loss: torch.Tensor
     samples: tuple[int, ...]
+    num_samples: int
+    """Of the global batch, without those that were skipped."""
     waited_s: float
 
 
