@@ -12,6 +12,7 @@ import pytest
 
 from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.encoding import cut_out
+from roadbed.data.fused import is_prevailed
 from roadbed.data.sources.town.scene import paint_town
 from roadbed.errors import UsageError
 from roadbed.spec import DataSpec
@@ -30,6 +31,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 PIPELINES = {
     "of the spec": training_transforms(SPEC),
+    "balanced": training_transforms(SPEC.model_copy(update={"crop_max_share": 0.4, "crop_area": (0.05, 0.3)})),
     "whole frames": training_transforms(SPEC.model_copy(update={"crop_area": (1.0, 1.0)})),
     "crop alone": albumentations.Compose([crop(scale=(0.08, 1.0))]),
     "cubic": albumentations.Compose([crop(interpolation=cv2.INTER_CUBIC, mask_interpolation=cv2.INTER_NEAREST_EXACT)]),
@@ -113,3 +115,43 @@ def test_another_size_than_the_batch_has_is_refused(may_fuse: bool, pair: tuple[
     right = np.zeros((96, 128, 3), np.uint8), np.zeros((96, 128), np.uint8)
     augment.into(cut, pair[1], seed=1, out=right)
     np.testing.assert_array_equal(right[0], augment(*pair, seed=1)[0])
+
+
+@pytest.mark.parametrize("name", ["weather_probability", "camera_probability"])
+def test_weather_and_camera_change_frames_alone_and_as_the_seed_says(
+    name: str, pair: tuple[np.ndarray, np.ndarray]
+) -> None:
+    still = {"crop_area": (1.0, 1.0), "flip_probability": 0.0, "color_probability": 0.0}
+    spec = SPEC.model_copy(update=still | {name: 0.5})
+    augment, again = Augmenter(training_transforms(spec)), Augmenter(training_transforms(spec))
+    plain = Augmenter(training_transforms(SPEC.model_copy(update=still)))
+    assert not augment.is_fused
+    looks = set()
+    for seed in range(60):
+        (found_HW3, mask_HW), (same_HW3, _) = augment(*pair, seed=seed), again(*pair, seed=seed)
+        expected_HW3, expected_HW = plain(*pair, seed=seed)
+        np.testing.assert_array_equal(found_HW3, same_HW3)
+        np.testing.assert_array_equal(mask_HW, expected_HW)
+        looks.add(bool((found_HW3 != expected_HW3).any()))
+    assert looks == {True, False}
+
+
+def test_balanced_crops_are_seldom_all_of_one_class(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    small = {"crop_area": (0.02, 0.1)}
+    shares = {}
+    for limit in (1.0, 0.6):
+        augment = Augmenter(training_transforms(SPEC.model_copy(update=small | {"crop_max_share": limit})))
+        largest = [np.bincount(augment(*pair, seed=seed)[1].ravel()).max() / (96 * 128) for seed in range(100)]
+        shares[limit] = float(np.mean([share > 0.65 for share in largest]))  # resizing moves a few pixels
+    assert shares[1.0] > 0.25
+    assert shares[0.6] < 0.1
+
+
+def test_ignored_pixels_prevail_nowhere() -> None:
+    mask_HW = np.full((10, 10), 255, np.uint8)
+    mask_HW[0, :2] = 0, 1
+    box = (0, 0, 10, 10)
+    assert not is_prevailed(mask_HW, box, max_share=0.5, ignore_id=255)
+    assert is_prevailed(mask_HW, (0, 0, 1, 10), max_share=0.5, ignore_id=255)
+    assert not is_prevailed(mask_HW, (0, 1, 10, 10), max_share=0.5, ignore_id=255), "nothing is labelled"
+    assert not is_prevailed(mask_HW, (0, 0, 1, 10), max_share=1.0, ignore_id=255)

@@ -7,8 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from roadbed.models.depthwise import DepthwiseConv2d, convolve, native_gradients, strided_padding
+from roadbed.models.depthwise import (
+    DepthwiseConv2d,
+    convolve,
+    is_depthwise,
+    native_gradients,
+    replace_depthwise,
+    strided_padding,
+)
 from roadbed.models.depthwise_passes import Geometry, Padding, deal_out, input_gradient, weight_gradient
+from roadbed.models.torchvision_backbones import build_mobilenet
 
 CHANNELS = 4
 # Kernel, stride, dilation: all that the networks use, at both output strides.
@@ -182,3 +190,54 @@ def test_it_trains_under_distributed_data_parallel() -> None:
     for found, parameter in zip(wrapped_gradients, bare.parameters(), strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(found, parameter.grad)
+
+
+class Padded(nn.Conv2d):
+    """A convolution that does something of its own."""
+
+
+def test_only_what_it_can_do_is_replaced() -> None:
+    fit = {"groups": 8, "bias": False, "padding": 1}
+    assert is_depthwise(nn.Conv2d(8, 8, 3, **fit))
+    assert is_depthwise(nn.Conv2d(8, 8, 3, stride=2, **fit))
+    assert is_depthwise(nn.Conv2d(8, 8, 5, dilation=2, groups=8, bias=False, padding=4))
+    for other in (
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 8, 3, padding=1, groups=4, bias=False),
+        nn.Conv2d(8, 16, 3, **fit),
+        nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        nn.Conv2d(8, 8, 3, groups=8, bias=False, padding="same"),
+        nn.Conv2d(8, 8, 3, padding_mode="reflect", **fit),
+        nn.Conv2d(8, 8, 7, groups=8, bias=False, padding=3),
+        nn.Conv2d(8, 8, (3, 5), groups=8, bias=False, padding=(1, 2)),
+        nn.Conv2d(8, 8, 3, stride=2, dilation=2, groups=8, bias=False, padding=2),
+        nn.Conv2d(8, 8, 3, stride=4, **fit),
+        nn.Conv2d(1, 1, 3, padding=1, bias=False),
+        Padded(8, 8, 3, **fit),
+        nn.Linear(8, 8),
+    ):
+        assert not is_depthwise(other), other
+
+
+def test_a_replacement_has_the_same_weight_and_values() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.Sequential(nn.ReLU()))
+    network[1].append(nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8, bias=False))
+    images = torch.randn(1, 8, 17, 22)
+    weights, expected = list(network.parameters()), network(images)
+    replace_depthwise(network)
+    assert isinstance(network[0], DepthwiseConv2d)
+    assert isinstance(network[1][1], DepthwiseConv2d)
+    assert all(a is b for a, b in zip(network.parameters(), weights, strict=True))
+    torch.testing.assert_close(network(images), expected)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_all_of_torchvisions_mobilenet_are_replaced(output_stride: int) -> None:
+    grouped = [
+        module
+        for module in build_mobilenet(output_stride=output_stride).modules()
+        if isinstance(module, nn.Conv2d) and module.groups > 1
+    ]
+    assert len(grouped) == 15
+    assert all(isinstance(module, DepthwiseConv2d) for module in grouped)

@@ -29,7 +29,7 @@ def test_every_job_is_valid_and_reads_back_equal(path: Path) -> None:
         (MINIMAL + "trian: {epochs: 3}", ["unknown key trian", "did you mean train?"]),
         (MINIMAL + "train: {epochs: 0}", ["train.epochs", "found 0"]),
         (MINIMAL + "train: {optimizer: adam}", ["train.optimizer", "'adamw' or 'sgd'", "found 'adam'"]),
-        (MINIMAL + "model: {backbone: resnet50}", ["model.backbone", "resnet50", "architecture deeplabv3"]),
+        (MINIMAL + "model: {backbone: resnet5}", ["model.backbone", "did you mean resnet50", "found 'resnet5'"]),
         (MINIMAL + "train: {global_batch: 2}\nworkers: {num_workers: 3}", ["train.global_batch", "2", "3"]),
         ("kind: train\nname: town\ndata: {uri: town}", ["data.uri", "file:///FOLDER", "found 'town'"]),
         ("kind: train\nname: Town!\ndata: {uri: x}", ["name", "Town!"]),

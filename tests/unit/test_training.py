@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,32 @@ def test_accumulation_changes_nothing_with_frozen_statistics(root: Path) -> None
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_all_losses_and_views_resume_as_they_were(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (
+        "loss.dice=0.5",
+        "loss.lovasz=1",
+        "loss.hardest_share=0.5",
+        "loss.label_smoothing=0.1",
+        "train.schedule=cosine",
+        "train.first_layer_rate_factor=0.1",
+        "train.eval_flip=true",
+        "train.eval_scales=[0.75, 1.0]",
+        "model.auxiliary_head=true",
+    )
+    whole, broken = (blocks_job(root, *settings, name=name) for name in ("whole", "broken"))
+    assert run_attempt(whole, Group()) == Outcome("finished")
+    run_killed_at(broken, 5, monkeypatch)
+    assert run_attempt(broken, Group()) == Outcome("finished")
+    weights = [
+        read_checkpoint(run_of(job), run_of(job).pointer().checkpoints[0]).files["model.safetensors"]
+        for job in (whole, broken)
+    ]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=0, msg=name)
+    scores = [[line["miou"] for line in run_of(job).lines("metrics") if "miou" in line] for job in (whole, broken)]
+    assert scores[0] == scores[1]
+
+
 def test_a_finished_run_has_nothing_to_do(root: Path) -> None:
     job = blocks_job(root)
     run_attempt(job, Group())
@@ -129,6 +156,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(roo
     assert outcome.reason is not None
     for word in ("run blocks", "step", "learning rate", "train.clip_norm"):
         assert word in outcome.reason
+    named = re.search(r"\(samples (.*)\)", outcome.reason)
+    assert named is not None
+    split = Dataset.open(job.data.uri).split("train")
+    known = {split.key(sample) for sample in range(split.num_samples)}
+    assert len(known.intersection(named[1].split(", "))) == job.train.global_batch
     status = run_of(job).status()
     assert status is not None
     assert (status.state, status.reason) == ("failed", outcome.reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from torchvision.models import mobilenet_v3_large, resnet50
-from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+from torchvision.models.segmentation import DeepLabV3_MobileNet_V3_Large_Weights, deeplabv3_mobilenet_v3_large
 
 from roadbed.errors import DamagedError, NotFoundError, RoadbedError, UsageError
 from roadbed.models import SegmentationModel, build_model
@@ -192,6 +194,96 @@ class TestTorchvisionFiles:
         assert model.start_note == f"{tmp_path}/imagenet.pth, the head is random"
         assert model.normalization.mean == (0.485, 0.456, 0.406)
 
+    @pytest.mark.parametrize(("builder", "spec"), [(mobilenet_v3_large, MOBILENET), (resnet50, RESNET)])
+    def test_the_same_backbone_serves_the_other_architecture(
+        self, tmp_path: Path, builder: Any, spec: dict[str, Any]
+    ) -> None:
+        theirs = builder(weights=None)
+        torch.save(theirs.state_dict(), tmp_path / "imagenet.pth")
+        model = make(str(tmp_path / "imagenet.pth"), spec=spec | SMALL | {"architecture": "deeplabv3plus"})
+        assert torch.equal(next(model.backbone.parameters()), next(theirs.parameters()))
+
+
+class TestCoco:
+    @pytest.fixture
+    def hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+        """A cache of torchvision's hub that holds what it publishes for MobileNetV3, of random numbers."""
+        torch.manual_seed(5)
+        theirs = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+        data = io.BytesIO()
+        torch.save(theirs.state_dict(), data)
+        digest = hashlib.sha256(data.getvalue()).hexdigest()
+        published = DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr(published.value, "url", f"https://nowhere.invalid/coco-{digest[:8]}.pth", raising=True)
+        path = tmp_path / "hub" / "checkpoints" / f"coco-{digest[:8]}.pth"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data.getvalue())
+        state: dict[str, torch.Tensor] = theirs.state_dict()
+        return state
+
+    @pytest.mark.parametrize("num_classes", [3, 21])
+    def test_all_but_the_classifier_is_taken(self, hub: dict[str, torch.Tensor], num_classes: int) -> None:
+        """Its classes are never the dataset's, even if there are as many."""
+        model = make("coco", spec=MOBILENET, num_classes=num_classes)
+        assert same(model, hub, "backbone.")
+        assert torch.equal(model.head[1].weight, hub["classifier.1.weight"])
+        if num_classes == 21:
+            assert not torch.equal(model.head[4].weight, hub["classifier.4.weight"])
+        assert model.normalization.mean == (0.485, 0.456, 0.406)
+        assert model.start_note == (
+            "deeplabv3 over mobilenet_v3_large from COCO; its 21 classes are not the dataset's, so its classifier is "
+            "random"
+        )
+
+    def test_a_hub_out_of_reach_is_an_error_with_a_remedy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(
+            RoadbedError,
+            match=r"coco: .*deeplabv3_mobilenet_v3_large-\w+\.pth cannot be fetched: .*new_classifier: true",
+        ):
+            make("coco", spec=MOBILENET)
+
+    @pytest.mark.parametrize("spec", [SMALL, RESNET | {"architecture": "deeplabv3plus"}])
+    def test_networks_that_have_none_are_refused(self, spec: dict[str, Any]) -> None:
+        with pytest.raises(UsageError, match=r"coco is offered with architecture deeplabv3 over mobilenet_v3_large, "):
+            make("coco", spec=spec)
+
+
+class TestAuxiliaryHead:
+    WITH = SMALL | {"auxiliary_head": True}
+
+    def test_weights_that_have_one_start_it(self, tmp_path: Path) -> None:
+        trained = make("none", seed=7, spec=self.WITH).state_dict()
+        path = tmp_path / "trained.safetensors"
+        safetensors.torch.save_file(trained, path)
+        model = make(str(path), spec=self.WITH)
+        assert same(model, trained, "aux_head.")
+        assert model.start_note == str(path)
+        plain = make(str(path))
+        assert plain.start_note == str(path)
+        assert same(plain, {name: value for name, value in trained.items() if "aux_head" not in name}, "")
+
+    def test_weights_without_one_leave_it_random_and_say_so(self, file: Path, trained: dict[str, torch.Tensor]) -> None:
+        model = make(str(file), spec=self.WITH)
+        assert same(model, trained, "head.")
+        assert model.start_note == f"{file}; the auxiliary head is random"
+
+    def test_another_number_of_classes_renews_it_too(self, tmp_path: Path) -> None:
+        trained = make("none", seed=7, spec=self.WITH).state_dict()
+        path = tmp_path / "trained.safetensors"
+        safetensors.torch.save_file(trained, path)
+        model = make(str(path), num_classes=4, spec=self.WITH | {"new_classifier": True})
+        assert same(model, trained, "backbone.")
+        assert not same(model, trained, "aux_head.0.")
+        assert model.start_note.endswith("so its classifier is random; the auxiliary head is random")
+
 
 class TestRegistry:
     def test_a_version_and_its_normalization(self, tmp_path: Path, trained: dict[str, torch.Tensor]) -> None:
@@ -212,6 +304,14 @@ class TestRegistry:
         assert not same(model, trained, "head.classifier.")
         assert "its classes have other names than the dataset's, so its classifier is random" in model.start_note
 
+    def test_a_version_of_another_number_of_classes_keeps_all_but_the_classifier(
+        self, tmp_path: Path, trained: dict[str, torch.Tensor]
+    ) -> None:
+        reference = publish(tmp_path, trained, classes=("a", "b", "c"))
+        model = make(reference, num_classes=4, registry_uri=str(tmp_path), spec=SMALL | {"new_classifier": True})
+        assert same(model, {name: value for name, value in trained.items() if "classifier" not in name}, "")
+        assert model.start_note == ("road:1; it tells 3 classes apart, the dataset has 4, so its classifier is random")
+
     def test_another_architecture_is_refused(self, tmp_path: Path, trained: dict[str, torch.Tensor]) -> None:
         reference = publish(tmp_path, trained, classes=("a", "b", "c"))
         with pytest.raises(
@@ -229,7 +329,7 @@ class TestRegistry:
 
 
 def test_words_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"model\.weights: 'imagenett' means nothing; write imagenet, none"):
+    with pytest.raises(UsageError, match=r"model\.weights: 'imagenett' means nothing; write imagenet, coco, none"):
         make("imagenett")
 
 

@@ -32,34 +32,54 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def training_transforms(spec: DataSpec) -> albumentations.Compose:
-    """The pipeline of the `data` section: crop of a random part, mirror, brightness and colours.
+    """The pipeline of the `data` section: crop of a random part, mirror, brightness and colours, weather, camera.
 
-    Frames are resized bilinearly, masks by the nearest pixel.
+    Frames are resized bilinearly, masks by the nearest pixel. With weather or camera the pipeline is not fused, and
+    costs some milliseconds a frame. There is no fog: albumentations' costs 100 ms for 320x240 pixels.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
     import albumentations
 
+    from roadbed.data.crops import BalancedCrop
+
     height, width = spec.crop_px
     aspect = width / height
-    return albumentations.Compose(
-        [
-            albumentations.RandomResizedCrop(
-                size=(height, width),
-                scale=spec.crop_area,
-                ratio=(aspect / 1.25, aspect * 1.25),
-                interpolation=cv2.INTER_LINEAR,
-                mask_interpolation=cv2.INTER_NEAREST,
-            ),
-            albumentations.HorizontalFlip(p=spec.flip_probability),
-            albumentations.ColorJitter(
-                brightness=(0.7, 1.3),
-                contrast=(0.7, 1.3),
-                saturation=(0.7, 1.3),
-                hue=(-0.03, 0.03),
-                p=spec.color_probability,
-            ),
+    cropping: dict[str, Any] = {
+        "size": (height, width),
+        "scale": spec.crop_area,
+        "ratio": (aspect / 1.25, aspect * 1.25),
+        "interpolation": cv2.INTER_LINEAR,
+        "mask_interpolation": cv2.INTER_NEAREST,
+    }
+    steps: list[Any] = [
+        BalancedCrop(**cropping, max_share=spec.crop_max_share)
+        if spec.crop_max_share < 1.0
+        else albumentations.RandomResizedCrop(**cropping),
+        albumentations.HorizontalFlip(p=spec.flip_probability),
+        albumentations.ColorJitter(
+            brightness=(0.7, 1.3),
+            contrast=(0.7, 1.3),
+            saturation=(0.7, 1.3),
+            hue=(-0.03, 0.03),
+            p=spec.color_probability,
+        ),
+    ]
+    if spec.weather_probability:
+        weather = [
+            albumentations.RandomRain(p=1),
+            albumentations.RandomShadow(shadow_roi=(0, 0.4, 1, 1), p=1),
+            albumentations.RandomSunFlare(flare_roi=(0, 0, 1, 0.5), src_radius=width // 4, p=1),
         ]
-    )
+        steps.append(albumentations.OneOf(weather, p=spec.weather_probability))
+    if spec.camera_probability:
+        camera = [
+            albumentations.GaussianBlur(blur_limit=(3, 5), p=1),
+            albumentations.MotionBlur(blur_limit=(3, 7), p=1),
+            albumentations.GaussNoise(std_range=(0.02, 0.08), p=1),
+            albumentations.ImageCompression(quality_range=(40, 90), p=1),
+        ]
+        steps.append(albumentations.OneOf(camera, p=spec.camera_probability))
+    return albumentations.Compose(steps)
 
 
 class Augmenter:

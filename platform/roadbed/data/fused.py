@@ -1,9 +1,10 @@
 """The common augmentation without detours: crop and resize, mirror, colours, written straight into a batch.
 
-Takes a Compose of RandomResizedCrop, then perhaps HorizontalFlip, then perhaps ColorJitter (albumentations 2.0.8),
-draws the very random numbers that it would draw, and calls OpenCV as it would: the pixels are the same, bit by bit,
-which a test compares. What is saved is albumentations' checks and copies, passes over pixels that another pass can do
-(neighbouring look-up tables become one, the last operation writes into the batch), and what waits for Python's lock.
+Takes a Compose of RandomResizedCrop (or our BalancedCrop), then perhaps HorizontalFlip, then perhaps ColorJitter
+(albumentations 2.0.8), draws the very random numbers that it would draw, and calls OpenCV as it would: the pixels are
+the same, bit by bit, which a test compares. What is saved is albumentations' checks and copies, passes over pixels that
+another pass can do (neighbouring look-up tables become one, the last operation writes into the batch), and what waits
+for Python's lock.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Range = tuple[float, float]
 Table = np.ndarray[Any, np.dtype[np.uint8]]
 
+CROP_DRAWS = 10
 _CROP_TRIES = 10
 _LEVELS = np.arange(256, dtype=np.float32)
 _HUES = np.arange(256, dtype=np.int16)
@@ -56,17 +58,22 @@ class FusedTransforms:
     mask_interpolation: int
     flip_probability: float
     colors: Colors | None
+    max_share: float
+    ignore_id: int
 
     @classmethod
     def of(cls, compose: albumentations.Compose) -> FusedTransforms | None:
         """The same pipeline fused, or None if it has anything that is not of the common kind."""
         import albumentations
 
+        from roadbed.data.crops import BalancedCrop
+
         steps: list[Any] = list(compose.transforms)
         if type(compose) is not albumentations.Compose or compose.p != 1.0 or compose.processors or not steps:
             return None
         crop = steps.pop(0)
-        if type(crop) is not albumentations.RandomResizedCrop or crop.p != 1.0 or crop.area_for_downscale is not None:
+        is_crop = type(crop) in (albumentations.RandomResizedCrop, BalancedCrop)
+        if not is_crop or crop.p != 1.0 or crop.area_for_downscale is not None:
             return None
         flip = steps.pop(0) if steps and type(steps[0]) is albumentations.HorizontalFlip else None
         jitter = steps.pop(0) if steps and type(steps[0]) is albumentations.ColorJitter else None
@@ -82,6 +89,8 @@ class FusedTransforms:
             colors=Colors(jitter.p, (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue))
             if jitter
             else None,
+            max_share=getattr(crop, "max_share", 1.0),
+            ignore_id=getattr(crop, "ignore_id", 255),
         )
 
     def __call__(self, cut: Cut, mask_HW: Pixels, *, seed: int, out: tuple[Pixels, Pixels]) -> None:
@@ -91,7 +100,7 @@ class FusedTransforms:
         """
         dice = random.Random(seed)
         dice.random()  # Compose asks whether to run at all
-        box = left, top, right, bottom = self._draw_crop(dice, *mask_HW.shape)
+        box = left, top, right, bottom = self._draw_balanced_crop(dice, mask_HW)
         is_flipped = _happens(dice, self.flip_probability)
         image_out, mask_out = out
         part_HW3 = _resized(cut(box), self.size_px, self.interpolation)
@@ -106,6 +115,14 @@ class FusedTransforms:
             cv2.flip(part_HW, 1, dst=mask_out)
         else:
             image_out[...], mask_out[...] = part_HW3, part_HW
+
+    def _draw_balanced_crop(self, dice: random.Random, mask_HW: Pixels) -> Box:
+        """As BalancedCrop draws it; as RandomResizedCrop where any share is fine."""
+        for _ in range(CROP_DRAWS):
+            box = self._draw_crop(dice, *mask_HW.shape)
+            if not is_prevailed(mask_HW, box, max_share=self.max_share, ignore_id=self.ignore_id):
+                break
+        return box
 
     def _draw_crop(self, dice: random.Random, height: int, width: int) -> Box:
         """As RandomResizedCrop draws it."""
@@ -126,6 +143,16 @@ class FusedTransforms:
             crop_width, crop_height = width, height
         top, left = (height - crop_height) // 2, (width - crop_width) // 2
         return left, top, left + crop_width, top + crop_height
+
+
+def is_prevailed(mask_HW: Pixels, box: Box, *, max_share: float, ignore_id: int) -> bool:
+    """Whether one class has more than `max_share` of the labelled pixels in a box of a mask."""
+    if max_share >= 1.0:
+        return False
+    left, top, right, bottom = box
+    counts_N = cv2.calcHist([mask_HW[top:bottom, left:right]], [0], None, [256], [0, 256]).ravel()
+    counts_N[ignore_id] = 0
+    return bool(counts_N.max() > max_share * counts_N.sum())
 
 
 def _happens(dice: random.Random, probability: float) -> bool:

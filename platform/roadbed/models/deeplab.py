@@ -1,4 +1,4 @@
-"""The DeepLabV3+ head: atrous spatial pyramid over deep features, and a decoder at stride 4.
+"""The DeepLabV3+ head: atrous spatial pyramid over deep features, and a decoder at stride 4. And the auxiliary head.
 
 Source: Chen et al., ECCV 2018 (DeepLabV3+, arXiv:1802.02611), with separable convolutions throughout.
 
@@ -12,11 +12,15 @@ from torch import nn
 from torch.nn import functional
 
 from roadbed.models.depthwise import DepthwiseConv2d
-from roadbed.models.efficientnet_lite import LOW_STRIDE, Features
+from roadbed.models.features import LOW_STRIDE, FeatureChannels, Features
 
 # Section 4 of the paper: 48 channels of low-level features; rates 6, 12, 18 at output stride 16, twice as much at 8.
 DECODER_LOW_CHANNELS = 48
 RATES_AT_STRIDE_16 = (6, 12, 18)
+
+# torchvision's FCNHead over ResNets: a quarter of their 1024 channels, and its dropout.
+AUXILIARY_CHANNELS = 256
+AUXILIARY_DROPOUT = 0.1
 
 
 class DeepLabV3PlusHead(nn.Module):
@@ -27,9 +31,8 @@ class DeepLabV3PlusHead(nn.Module):
 
     def __init__(
         self,
+        features: FeatureChannels,
         *,
-        low_channels: int,
-        high_channels: int,
         channels: int,
         num_classes: int,
         output_stride: int,
@@ -38,8 +41,8 @@ class DeepLabV3PlusHead(nn.Module):
         super().__init__()
         self.enlargement = output_stride // LOW_STRIDE
         rates = tuple(rate * 16 // output_stride for rate in RATES_AT_STRIDE_16)
-        self.pyramid = AtrousPyramid(high_channels, channels, rates=rates)
-        self.low = pointwise(low_channels, DECODER_LOW_CHANNELS)
+        self.pyramid = AtrousPyramid(features.high, channels, rates=rates)
+        self.low = pointwise(features.low, DECODER_LOW_CHANNELS)
         self.decoder = nn.Sequential(
             *separable(channels + DECODER_LOW_CHANNELS, channels), *separable(channels, channels)
         )
@@ -74,6 +77,28 @@ class AtrousPyramid(nn.Module):
         image = self.image(features_BChw).expand_as(views[0]).contiguous(memory_format=torch.channels_last)
         projected: torch.Tensor = self.project(torch.cat([*views, image], dim=1))
         return projected
+
+
+class AuxiliaryHead(nn.Sequential):
+    """A second opinion from the middle of the backbone, whose loss shortens the gradient's way. For training alone.
+
+    Source: Zhao et al., CVPR 2017 (PSPNet, arXiv:1612.01105), section 3.3, as built by torchvision's `FCNHead`.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, stride: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, AUXILIARY_CHANNELS, 3, padding=1, bias=False),
+            nn.BatchNorm2d(AUXILIARY_CHANNELS),
+            nn.ReLU(inplace=True),
+            nn.Dropout(AUXILIARY_DROPOUT),
+            nn.Conv2d(AUXILIARY_CHANNELS, num_classes, 1),
+        )
+        self.stride = stride
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Logits (B, K, h, w) at the size of the middle features."""
+        logits: torch.Tensor = super().forward(features.middle_BChw)  # type: ignore[no-untyped-call]
+        return logits
 
 
 def pointwise(in_channels: int, channels: int) -> nn.Sequential:

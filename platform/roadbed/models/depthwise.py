@@ -11,7 +11,7 @@ Shapes: B batch, C channels, H and W input pixels, h and w output pixels, k kern
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -65,6 +65,33 @@ class DepthwiseConv2d(nn.Conv2d):
             images, weight = images.to(dtype), weight.to(dtype)
         output: torch.Tensor = _Convolution.apply(images, weight, geometry)
         return output
+
+
+def replace_depthwise(module: nn.Module) -> None:
+    """Put a `DepthwiseConv2d` of the same weight in the place of every convolution below `module` that is one."""
+    for name, child in module.named_children():
+        if is_depthwise(child):
+            replacement = DepthwiseConv2d(
+                child.in_channels, child.kernel_size[0], stride=child.stride[0], dilation=child.dilation[0]
+            )
+            replacement.weight = child.weight
+            setattr(module, name, replacement)
+        else:
+            replace_depthwise(child)
+
+
+def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether this is torch's own convolution with a geometry that `DepthwiseConv2d` has.
+
+    Subclasses, which pad in their own ways, are not.
+    """
+    if type(module) is not nn.Conv2d or not module.groups == module.in_channels == module.out_channels:
+        return False
+    kernel, stride, dilation = module.kernel_size[0], module.stride[0], module.dilation[0]
+    is_square = all(len(set(sides)) == 1 for sides in (module.kernel_size, module.stride, module.dilation))
+    is_supported = kernel in (3, 5) and (stride == 1 or (stride == 2 and dilation == 1))
+    is_centred = module.padding == (dilation * (kernel - 1) // 2,) * 2 and module.padding_mode == "zeros"
+    return is_square and is_supported and is_centred and module.bias is None and module.groups > 1
 
 
 def strided_padding(images_BCHW: torch.Tensor, *, kernel: int, is_tf_aligned: bool) -> Padding:

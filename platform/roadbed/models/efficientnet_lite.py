@@ -18,10 +18,9 @@ import torch
 from torch import nn
 
 from roadbed.models.depthwise import DepthwiseConv2d, pad, strided_padding
+from roadbed.models.features import FeatureChannels, Features
 
-LOW_STRIDE = 4
-LOW_CHANNELS = 24
-HIGH_CHANNELS = 320
+CHANNELS = FeatureChannels(low=24, middle=112, high=320)
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-3
 
@@ -38,25 +37,20 @@ class Stage(NamedTuple):
 
 STAGES = (
     Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, LOW_CHANNELS, 2),
+    Stage(6, 3, 2, CHANNELS.low, 2),
     Stage(6, 5, 2, 40, 2),
     Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 1, CHANNELS.middle, 3),
     Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, HIGH_CHANNELS, 1),
+    Stage(6, 3, 1, CHANNELS.high, 1),
 )
-LOW_STAGE = 1
-
-
-class Features(NamedTuple):
-    """What a backbone hands to the decoder."""
-
-    low_BChw: torch.Tensor
-    high_BChw: torch.Tensor
+LOW_STAGE, MIDDLE_STAGE = 1, 4
 
 
 class EfficientNetLite0(nn.Module):
     """The network without its classifier; where the stride would pass `output_stride`, later kernels dilate instead."""
+
+    channels = CHANNELS
 
     def __init__(self, *, output_stride: int) -> None:
         super().__init__()
@@ -76,13 +70,14 @@ class EfficientNetLite0(nn.Module):
             self.stages.append(blocks)
 
     def forward(self, images_B3HW: torch.Tensor) -> Features:
-        """Features at stride 4 (24 channels) and at the output stride (320 channels)."""
-        features = low = self.stem(images_B3HW)
+        """Features at stride 4 (24 channels) and at the output stride (112 and 320 channels)."""
+        values, tapped = self.stem(images_B3HW), []
         for number, stage in enumerate(self.stages):
-            features = stage(features)
-            if number == LOW_STAGE:
-                low = features
-        return Features(low, features)
+            values = stage(values)
+            if number in (LOW_STAGE, MIDDLE_STAGE):
+                tapped.append(values)
+        low, middle = tapped
+        return Features(low, middle, values)
 
 
 class Stem(nn.Conv2d):

@@ -5,20 +5,27 @@ Shapes: B batch, K classes, H and W input pixels, h and w the same over the stri
 
 from __future__ import annotations
 
-from typing import Protocol, Self, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, cast
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from roadbed.models.deeplab import enlarge
+from roadbed.models.depthwise import DepthwiseConv2d
 from roadbed.spec import ModelSpec
 
 Channels = tuple[float, float, float]
 
+AUXILIARY_PREFIX = "aux_head."
+
 
 class Head(Protocol):
-    """What a head tells besides being a module: the stride of its logits, and the name of its last convolution."""
+    """What a head tells besides being a module: the stride of its logits, and the name of its last convolution.
+
+    The auxiliary head has the stride alone.
+    """
 
     stride: int
     classifier_key: str
@@ -48,16 +55,25 @@ class SegmentationModel(nn.Module):
     """Images in, logits at the images' own size out.
 
     `spec` and `num_classes` say what it is, `normalization.mean` and `.std` how it reads colours, `start_note` in words
-    where its weights came from.
+    where its weights came from. The auxiliary head (`aux_head`, its names in the state dict begin with it) is there to
+    train with alone: nothing else runs it, and weights that hold one load into a model without.
     """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, normalization: Normalization, *, spec: ModelSpec, num_classes: int
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        normalization: Normalization,
+        *,
+        auxiliary: nn.Module | None = None,
+        spec: ModelSpec,
+        num_classes: int,
     ) -> None:
         super().__init__()
         self.normalization = normalization
         self.backbone = backbone
         self.head = head
+        self.aux_head = auxiliary
         self.spec = spec
         self.num_classes = num_classes
         self.start_note = ""
@@ -78,8 +94,14 @@ class SegmentationModel(nn.Module):
 
         They are enlarged in float also under autocast: on a CPU that is twice as fast as in bfloat16, and exact.
         """
-        coarse = self.coarse_logits(images_B3HW).float()
-        return enlarge(coarse, self.stride, images_B3HW.shape[-2:])
+        return _enlarged(self.coarse_logits(images_B3HW), self.head, images_B3HW)
+
+    def forward_with_auxiliary(self, images_B3HW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` gives, and the logits of the auxiliary head, of the same shape. The spec must ask for one."""
+        assert self.aux_head is not None
+        features = self.backbone(self.normalization(images_B3HW))
+        logits_BKHW = _enlarged(self.head(features), self.head, images_B3HW)
+        return logits_BKHW, _enlarged(self.aux_head(features), self.aux_head, images_B3HW)
 
     def coarse_logits(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, h, w) before they are enlarged to the images' size."""
@@ -87,8 +109,15 @@ class SegmentationModel(nn.Module):
         return logits
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, once each: `backbone` (pretrained, wants the smaller rate) and `head`."""
-        return {"backbone": list(self.backbone.parameters()), "head": list(self.head.parameters())}
+        """All parameters, once each: `backbone` (pretrained, wants the smaller rate) and `head`, auxiliary too."""
+        auxiliary = [] if self.aux_head is None else list(self.aux_head.parameters())
+        return {"backbone": list(self.backbone.parameters()), "head": [*self.head.parameters(), *auxiliary]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As `nn.Module.load_state_dict`, but passes over an auxiliary head that this model does without."""
+        if self.aux_head is None:
+            state_dict = {name: value for name, value in state_dict.items() if not name.startswith(AUXILIARY_PREFIX)}
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but frozen batch norm stays in evaluation mode, with the weights' own statistics."""
@@ -100,12 +129,19 @@ class SegmentationModel(nn.Module):
         return self
 
 
-def _lay_out(model: nn.Module) -> None:
-    """Give 1x1 weights the strides in which their gradients come, or DistributedDataParallel warns of a mismatch.
+def _enlarged(coarse_BKhw: torch.Tensor, head: nn.Module, images_B3HW: torch.Tensor) -> torch.Tensor:
+    return enlarge(coarse_BKhw.float(), cast(Head, head).stride, images_B3HW.shape[-2:])
 
-    Of dimensions of size 1 only: the order of values in memory, which fused optimisers and files go by, stays as it is.
+
+def _lay_out(model: nn.Module) -> None:
+    """Give weights the strides in which their gradients come, or DistributedDataParallel warns of a mismatch.
+
+    Of dimensions of size 1 only (1x1 kernels, and torch's own depthwise convolutions): the order of values in memory,
+    which fused optimisers and files go by, stays as it is.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        if not isinstance(module, nn.Conv2d) or isinstance(module, DepthwiseConv2d):
+            continue
+        if (module.kernel_size == (1, 1) and module.groups == 1) or module.weight.shape[1] == 1:
             weight = torch.empty_like(module.weight, memory_format=torch.channels_last)
             module.weight.data = weight.copy_(module.weight.detach())

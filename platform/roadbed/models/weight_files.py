@@ -6,7 +6,7 @@ import hashlib
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -83,20 +83,25 @@ def read_lite0(path: Path) -> Tensors:
     return decode_weights(data, origin=str(path))
 
 
-def read_hub(backbone: str) -> Tensors:
-    """torchvision's ImageNet weights of `mobilenet_v3_large`, `resnet50` or `resnet101`, downloaded or from its cache.
+def read_hub(text: Literal["imagenet", "coco"], backbone: str) -> Tensors:
+    """torchvision's weights of `mobilenet_v3_large`, `resnet50` or `resnet101`, downloaded or from its cache.
 
-    Raises RoadbedError with the remedy if the hub cannot be reached.
+    `imagenet` is the classification network, `coco` DeepLabV3 over it, trained on the images of COCO that show classes
+    of Pascal VOC. Raises RoadbedError with the remedy if the hub cannot be reached.
     """
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(backbone).IMAGENET1K_V1
+    if text == "coco":
+        weights = get_model_weights(f"deeplabv3_{backbone}").COCO_WITH_VOC_LABELS_V1
+    else:
+        weights = get_model_weights(backbone).IMAGENET1K_V1
     try:
         tensors: Tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
+        renewal = ", with model.new_classifier: true" if text == "coco" else ""
         raise RoadbedError(
-            f"model.weights: imagenet: {weights.url} cannot be fetched: {error}; where there is a network, put that "
-            f"file into the object store and set model.weights to its s3:// uri, or start from random weights with "
-            f"model.weights: none"
+            f"model.weights: {text}: {weights.url} cannot be fetched: {error}; where there is a network, put that "
+            f"file into the object store and set model.weights to its s3:// uri{renewal}, or start from random weights "
+            f"with model.weights: none"
         ) from None
     return tensors

@@ -1,4 +1,4 @@
-"""Where a model's weights start from: ImageNet, a file, the object store, the registry, or nowhere.
+"""Where a model's weights start from: ImageNet, COCO, a file, the object store, the registry, or nowhere.
 
 Never silently: what is not there, or does not fit, is an error; a classifier that starts anew is told in the note.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from roadbed.errors import RoadbedError, UsageError
-from roadbed.models.segmentation import SegmentationModel
+from roadbed.models.segmentation import AUXILIARY_PREFIX, SegmentationModel
 from roadbed.models.weight_files import SUFFIXES, decode_weights, lite0_path, read_hub, read_lite0, read_weights
 from roadbed.models.weight_names import ColorScale, OurNames, Tensors, our_names
 from roadbed.spec import ModelSpec
@@ -24,12 +24,16 @@ MAX_LISTED = 5
 
 @dataclass(frozen=True)
 class Start:
-    """What a model starts from. `weights` None: random. `scale` None: the weights do not say how they read colours."""
+    """What a model starts from. `weights` None: random. `scale` None: the weights do not say how they read colours.
+
+    `has_other_classes` is set where the classes are known to be none that a dataset of road scenes has.
+    """
 
     note: str
     weights: OurNames | None = None
     scale: ColorScale | None = None
     class_names: tuple[str, ...] | None = None
+    has_other_classes: bool = False
 
 
 def find_start(spec: ModelSpec, *, registry_uri: str | None) -> Start:
@@ -38,14 +42,37 @@ def find_start(spec: ModelSpec, *, registry_uri: str | None) -> Start:
     if text == "none":
         return Start("random weights")
     if text == "imagenet":
-        is_lite = spec.backbone == "efficientnet_lite0"
-        tensors = read_lite0(lite0_path()) if is_lite else read_hub(spec.backbone)
-        weights = our_names(tensors)
+        weights = _imagenet(spec)
         return Start(f"{spec.backbone} from ImageNet", weights, weights.scale)
+    if text == "coco":
+        weights = our_names(read_hub("coco", spec.backbone))
+        note = f"{spec.architecture} over {spec.backbone} from COCO"
+        return Start(note, weights, weights.scale, has_other_classes=True)
     if text.endswith(SUFFIXES):
-        weights = our_names(read_weights(text))
+        weights = _from_file(spec)
         return Start(text, weights, weights.scale)
     return _from_registry(spec, registry_uri)
+
+
+def _imagenet(spec: ModelSpec) -> OurNames:
+    if spec.timm_name is not None:
+        return _timm(spec.timm_name, spec.weights, None)
+    if spec.backbone == "efficientnet_lite0":
+        return our_names(read_lite0(lite0_path()))
+    return our_names(read_hub("imagenet", spec.backbone))
+
+
+def _from_file(spec: ModelSpec) -> OurNames:
+    tensors = read_weights(spec.weights)
+    if spec.timm_name is None or any(name.startswith("backbone.") for name in tensors):
+        return our_names(tensors)
+    return _timm(spec.timm_name, spec.weights, tensors)
+
+
+def _timm(name: str, origin: str, tensors: Tensors | None) -> OurNames:
+    from roadbed.models.timm_backbone import read_timm  # seconds to import
+
+    return read_timm(name, origin=origin, tensors=tensors)
 
 
 def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence[str] | None) -> str:
@@ -53,22 +80,25 @@ def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence
 
     With `spec.new_classifier` the classes may differ, by number or by name: then the classifier stays random, and the
     sentence says so. Raises RoadbedError if they differ without it, or that names the first tensors that do not fit.
+    COCO's classes always differ. The auxiliary head is taken over if the weights have one, of the same classes.
     """
     if start.weights is None:
         return start.note
     tensors, is_whole = dict(start.weights.tensors), start.weights.is_whole
     note = start.note if is_whole else f"{start.note}, the head is random"
     expected = {name: value for name, value in model.state_dict().items() if is_whole or name.startswith("backbone.")}
-    change = _classifier_change(model, tensors, start.class_names, class_names)
-    if change and not model.spec.new_classifier:
+    change = _classifier_change(model, start, class_names)
+    if change and not model.spec.new_classifier and not start.has_other_classes:
         raise RoadbedError(
             f"model.weights: {model.spec.weights}: {change}; prepare the dataset with the classes of the weights, or "
             f"set model.new_classifier: true to start with a new classifier over the trained features"
         )
     if change:
-        tensors = {name: value for name, value in tensors.items() if not name.startswith(model.classifier_prefix)}
-        expected = {name: value for name, value in expected.items() if not name.startswith(model.classifier_prefix)}
+        tensors, expected = (_without(model.classifier_prefix, part) for part in (tensors, expected))
         note += f"; {change}, so its classifier is random"
+    if change or model.aux_head is None or not any(name.startswith(AUXILIARY_PREFIX) for name in tensors):
+        tensors, expected = (_without(AUXILIARY_PREFIX, part) for part in (tensors, expected))
+        note += "; the auxiliary head is random" if model.aux_head is not None else ""
     faults = _faults(expected, tensors)
     if faults:
         more = f" and {len(faults) - MAX_LISTED} more" if len(faults) > MAX_LISTED else ""
@@ -81,21 +111,22 @@ def apply_start(model: SegmentationModel, start: Start, *, class_names: Sequence
     return note
 
 
-def _classifier_change(
-    model: SegmentationModel,
-    tensors: Tensors,
-    their_names: Sequence[str] | None,
-    our_names: Sequence[str] | None,
-) -> str | None:
+def _classifier_change(model: SegmentationModel, start: Start, class_names: Sequence[str] | None) -> str | None:
     """In words, why the classifier of the weights cannot be taken over; None if it can, or if there is none."""
-    weight = tensors.get(f"{model.classifier_prefix}weight")
+    weight = start.weights.tensors.get(f"{model.classifier_prefix}weight") if start.weights else None
     if weight is None:
         return None
+    if start.has_other_classes:
+        return f"its {len(weight)} classes are not the dataset's"
     if len(weight) != model.num_classes:
         return f"it tells {len(weight)} classes apart, the dataset has {model.num_classes}"
-    if their_names is not None and our_names is not None and tuple(their_names) != tuple(our_names):
+    if start.class_names is not None and class_names is not None and start.class_names != tuple(class_names):
         return "its classes have other names than the dataset's"
     return None
+
+
+def _without(prefix: str, tensors: Tensors) -> Tensors:
+    return {name: value for name, value in tensors.items() if not name.startswith(prefix)}
 
 
 def _faults(expected: Tensors, tensors: Tensors) -> list[str]:
@@ -120,8 +151,8 @@ def _from_registry(spec: ModelSpec, registry_uri: str | None) -> Start:
     text = spec.weights
     if not looks_like_reference(text):
         raise UsageError(
-            f"model.weights: {text!r} means nothing; write imagenet, none, the path or s3:// uri of a file that ends "
-            f"in {', '.join(SUFFIXES)}, or a version of the registry as NAME@ALIAS or NAME:NUMBER"
+            f"model.weights: {text!r} means nothing; write imagenet, coco, none, the path or s3:// uri of a file that "
+            f"ends in {', '.join(SUFFIXES)}, or a version of the registry as NAME@ALIAS or NAME:NUMBER"
         )
     if registry_uri is None:
         raise UsageError(f"model.weights: {text} is looked up in a registry, and none was given; set output.store")

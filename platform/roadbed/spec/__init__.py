@@ -3,6 +3,7 @@
 from roadbed.spec.data import DataSpec
 from roadbed.spec.job import TrainJob
 from roadbed.spec.load import dump_job, explain, load_job, parse_job
+from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
 from roadbed.spec.train import TrainSpec
@@ -10,6 +11,7 @@ from roadbed.spec.workers import WorkersSpec
 
 __all__ = [
     "DataSpec",
+    "LossSpec",
     "ModelSpec",
     "OutputSpec",
     "TrainJob",

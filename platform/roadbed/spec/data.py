@@ -23,8 +23,14 @@ class DataSpec(Section):
     crop_area: tuple[Share, Share] = Field(
         (0.25, 1.0), description="smallest and largest share of a frame's area that a crop takes before it is resized"
     )
+    crop_max_share: Share = Field(
+        1.0,
+        description="crops are drawn again, up to ten times, while one class has more than this share of them",
+    )
     flip_probability: Probability = Field(0.5, description="how often a crop is mirrored left to right")
     color_probability: Probability = Field(0.5, description="how often brightness, contrast and colours are changed")
+    weather_probability: Probability = Field(0.0, description="how often it rains, or a shadow or the sun falls in")
+    camera_probability: Probability = Field(0.0, description="how often a frame is blurred, noisy or compressed")
     window_shards: int = Field(4, ge=1, description="samples are shuffled within windows of so many (shuffled) shards")
     prefetch_batches: int = Field(4, ge=1, le=64, description="batches decoded ahead of the training step")
     cache_mb: int = Field(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from roadbed.spec.base import Section
 from roadbed.spec.data import DataSpec
+from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
 from roadbed.spec.train import TrainSpec
@@ -26,6 +27,7 @@ class TrainJob(Section):
     )
     data: DataSpec
     model: ModelSpec = ModelSpec()
+    loss: LossSpec = LossSpec()
     train: TrainSpec = TrainSpec()
     workers: WorkersSpec = WorkersSpec()
     output: OutputSpec = OutputSpec()

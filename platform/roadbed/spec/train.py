@@ -1,12 +1,14 @@
-"""The `train` section: length, batch, optimiser, schedule, loss, precision, evaluation."""
+"""The `train` section: length, batch, optimiser, schedule, precision, evaluation."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from roadbed.spec.base import Section
+
+Scale = Annotated[float, Field(ge=0.25, le=4)]
 
 
 class TrainSpec(Section):
@@ -20,12 +22,13 @@ class TrainSpec(Section):
     backbone_rate_factor: float = Field(
         0.3, ge=0, le=1, description="learning rate of the backbone over that of the head"
     )
+    first_layer_rate_factor: float = Field(
+        1.0, gt=0, le=1, description="rate of the backbone's first layers over that of its last; even steps between"
+    )
     weight_decay: float = Field(1e-2, ge=0, description="decay of weights (biases and norms have none)")
     warmup_share: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the rate rises linearly")
-    poly_power: float = Field(0.9, ge=0, description="the rate falls as (1 - progress) ** poly_power")
-    class_balance: float = Field(
-        0.5, ge=0, le=1, description="class weights are (pixel share) ** -class_balance; 0 weighs all classes alike"
-    )
+    schedule: Literal["poly", "cosine"] = Field("poly", description="how the rate falls from its peak to zero")
+    poly_power: float = Field(0.9, ge=0, description="of schedule poly: the rate falls as (1 - progress) ** poly_power")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept; 0: none"
@@ -34,5 +37,11 @@ class TrainSpec(Section):
         "auto", description="auto: bf16 on GPUs, the faster one where a CPU has bf16 instructions"
     )
     eval_every: int = Field(1, ge=1, description="evaluate after every so many epochs, and after the last")
+    eval_scales: tuple[Scale, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="evaluation takes the mean of the predictions at these sizes over a frame's own",
+    )
+    eval_flip: bool = Field(False, description="and those of the mirrored frame")
     eval_batch: int = Field(4, ge=1, description="frames per evaluation batch (whole batches go to workers)")
     seed: int = Field(0, ge=0, description="seeds order, augmentation, initial head and dropout")

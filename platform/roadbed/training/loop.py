@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ from roadbed.training.checkpoint import (
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
-from roadbed.training.loss import class_weights, pixel_weight
+from roadbed.training.loss import Divisors, Loss, class_weights
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
@@ -95,7 +96,8 @@ class Training:
         self.eval_loader = self._loader(job.data.eval_split, num_threads, cache, memory)
         self.batches_per_epoch = -(-self.train_loader.split.num_samples // job.train.global_batch)
         self.num_steps = job.train.epochs * self.batches_per_epoch
-        self.weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.train.class_balance)
+        weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.loss.class_balance)
+        self.loss = Loss(job.loss, weights_K.to(group.device), ignore_id=dataset.label_space.ignore_id)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
@@ -113,7 +115,7 @@ class Training:
         self._gradients = GradientStep(
             self.model,
             self.group,
-            weights_K=self.weights_K,
+            loss=self.loss,
             ignore_id=self.dataset.label_space.ignore_id,
             micro_batch=self.job.train.micro_batch,
         )
@@ -156,9 +158,8 @@ class Training:
         waited_s = time.perf_counter() - began
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
-        own_weight = pixel_weight(masks_BHW, self.weights_K, ignore_id=self.dataset.label_space.ignore_id)
-        sums = self.group.sum([own_weight, len(batch.samples), len(batch.skipped)])
-        total_weight, num_samples, num_skipped = sums[0], int(sums[1]), int(sums[2])
+        sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped)])
+        divisors, num_samples, num_skipped = Divisors(sums[0], sums[1]), int(sums[2]), int(sums[3])
         if num_skipped:
             self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
@@ -168,7 +169,7 @@ class Training:
         own_loss = self._gradients(
             images_B3HW,
             masks_BHW.to(device, non_blocking=True),
-            total_weight=total_weight,
+            divisors=divisors,
             precision=precision,
             seed=hash((self.job.train.seed, self.position.step, self.group.rank)) & 0x7FFFFFFF,
         )
@@ -220,17 +221,19 @@ class Training:
             return
         line = settled.line
         (loss,) = self.group.sum([float(settled.own_loss)])
+        if math.isfinite(loss):
+            self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
+        if math.isfinite(loss) and not self.job.output.record_samples:
+            return
+        shares = self.group.gather([self.train_loader.split.key(sample) for sample in settled.samples])
         if not math.isfinite(loss):
+            keys = ", ".join(key for share in shares for key in share)
             raise TrainingError(
                 f"run {self.job.name}: the loss of step {line['step']} is {loss} at learning rate "
-                f"{line['learning_rate']:.3g}; the last checkpoint is from before it. Lower train.learning_rate, set "
-                f"train.clip_norm, or try train.precision: fp32"
+                f"{line['learning_rate']:.3g} (samples {textwrap.shorten(keys, 300)}); the last checkpoint is from "
+                f"before it. Lower train.learning_rate, set train.clip_norm, or try train.precision: fp32"
             )
-        self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
-        if self.job.output.record_samples:
-            index = self.train_loader.split.index
-            shares = self.group.gather([index.key(sample) for sample in settled.samples])
-            self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
+        self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
 
     def _evaluate(self) -> float:
         began = time.perf_counter()
@@ -243,6 +246,8 @@ class Training:
             batch_size=self.job.train.eval_batch,
             group=self.group,
             precision=self.precision or "fp32",
+            scales=self.job.train.eval_scales,
+            is_flipped_too=self.job.train.eval_flip,
             progress=lambda done: self.journal.evaluating(done * self.group.num_workers, total),
         )
         scores = Scores.from_counts(counts_KK, class_names=labels.class_names)
@@ -299,9 +304,7 @@ class Training:
 
     def _learning_rate(self) -> float:
         train = self.job.train
-        return train.learning_rate * rate_factor(
-            self.position.step, num_steps=self.num_steps, warmup_share=train.warmup_share, poly_power=train.poly_power
-        )
+        return train.learning_rate * rate_factor(self.position.step, train, num_steps=self.num_steps)
 
     def _choose_precision(self, images_B3HW: torch.Tensor) -> Precision:
         chosen: Precision | None = None

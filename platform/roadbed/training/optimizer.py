@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -10,24 +11,39 @@ from torch import nn
 from roadbed.models import SegmentationModel
 from roadbed.spec import TrainSpec
 
+# In so many steps the rate rises from the backbone's first parameters to its last: a group of the optimiser each.
+BACKBONE_STEPS = 12
+
 
 def build_optimizer(model: SegmentationModel, spec: TrainSpec) -> torch.optim.Optimizer:
-    """AdamW or SGD over four groups: backbone and head, each with decayed weights and with undecayed biases and norms.
+    """AdamW or SGD over groups of one rate each, with decayed weights and with undecayed biases and norms.
 
     Every group carries `rate_factor`, its learning rate over that of the head.
     """
     groups = []
-    factors = {"backbone": spec.backbone_rate_factor, "head": 1.0}
-    for part, parameters in model.parameter_groups().items():
+    for factor, parameters in _rates(model, spec):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         for decay, chosen in (
             (spec.weight_decay, [parameter for parameter in trained if parameter.ndim > 1]),
             (0.0, [parameter for parameter in trained if parameter.ndim <= 1]),
         ):
-            groups.append({"params": chosen, "weight_decay": decay, "rate_factor": factors[part]})
+            groups.append({"params": chosen, "weight_decay": decay, "rate_factor": factor})
     if spec.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=spec.learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=0.9, nesterov=True, fused=True)
+
+
+def _rates(model: SegmentationModel, spec: TrainSpec) -> list[tuple[float, list[nn.Parameter]]]:
+    """Rate factors and the parameters that have them: of the backbone (whole, or in steps) and of the head."""
+    parts = model.parameter_groups()
+    backbone, num_steps = parts["backbone"], BACKBONE_STEPS if spec.first_layer_rate_factor < 1.0 else 1
+    bounds = [len(backbone) * step // num_steps for step in range(num_steps + 1)]
+    heights = [1 - step / max(num_steps - 1, 1) for step in range(num_steps)]
+    steps = [
+        (spec.backbone_rate_factor * spec.first_layer_rate_factor**height, backbone[first:last])
+        for height, (first, last) in zip(heights, pairwise(bounds), strict=True)
+    ]
+    return [*steps, (1.0, parts["head"])]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

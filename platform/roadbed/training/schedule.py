@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 
-def rate_factor(step: int, *, num_steps: int, warmup_share: float, poly_power: float) -> float:
-    """The learning rate of a step over its peak: a linear rise, then the polynomial fall of DeepLab.
+from roadbed.spec import TrainSpec
 
-    `step` counts from 0. Source: Chen et al., DeepLab (arXiv:1606.00915), section 4.1.2, "poly".
+
+def rate_factor(step: int, spec: TrainSpec, *, num_steps: int) -> float:
+    """The learning rate of a step over its peak: a linear rise, then the fall that the spec names.
+
+    `step` counts from 0. Sources: Chen et al., DeepLab (arXiv:1606.00915), section 4.1.2, "poly"; Loshchilov and
+    Hutter (arXiv:1608.03983), cosine, without restarts.
     """
-    warmup_steps = round(num_steps * warmup_share)
+    warmup_steps = round(num_steps * spec.warmup_share)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     remaining = 1 - (step - warmup_steps) / max(1, num_steps - warmup_steps)
-    return float(max(0.0, remaining) ** poly_power)
+    if spec.schedule == "cosine":
+        return 0.5 - 0.5 * math.cos(math.pi * max(0.0, remaining))
+    return float(max(0.0, remaining) ** spec.poly_power)

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from roadbed.models import SegmentationModel
 from roadbed.training.group import Group
-from roadbed.training.loss import summed_cross_entropy
+from roadbed.training.loss import Divisors, Loss
 from roadbed.training.precision import Precision, autocast
 
 
@@ -36,34 +36,34 @@ class UnsettledStep:
 class GradientStep:
     """Leaves in the model's parameters the gradients of a global batch's mean loss.
 
-    A worker's loss is a sum over its share, divided by the weight of the whole global batch; so uneven shares, ignored
+    A worker's loss is a sum over its share, divided by what the whole global batch weighs; so uneven shares, ignored
     pixels and class weights come out as in one process. A worker without samples in the last batch joins in with a
     frame in which all pixels are ignored.
     """
 
-    def __init__(
-        self, model: SegmentationModel, group: Group, *, weights_K: torch.Tensor, ignore_id: int, micro_batch: int
-    ) -> None:
+    def __init__(self, model: SegmentationModel, group: Group, *, loss: Loss, ignore_id: int, micro_batch: int) -> None:
         self._model, self._group = model, group
-        self._weights_K = weights_K.to(group.device)
+        self._loss = loss
         self._ignore_id = ignore_id
         self._micro_batch = micro_batch
-        self._network: nn.Module = model
+        self._network: nn.Module = _Outputs(model)
         if group.num_workers > 1:
-            self._network = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self._network = DistributedDataParallel(
+                self._network, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
     def __call__(
         self,
         images_B3HW: torch.Tensor,
         masks_BHW: torch.Tensor,
         *,
-        total_weight: float,
+        divisors: Divisors,
         precision: Precision,
         seed: int,
     ) -> torch.Tensor:
         """This worker's part of the mean loss (a scalar on the device; the parts of all workers add up to it).
 
-        `total_weight` is the sum of pixel weights over the global batch; `seed` draws the dropout.
+        `divisors` are those of the global batch; `seed` draws the dropout.
         """
         torch.manual_seed(seed)
         if not len(images_B3HW):
@@ -75,9 +75,8 @@ class GradientStep:
             micro = slice(start, start + self._micro_batch)
             with self._sync(is_last=start == starts[-1]), _running_statistics(self._model, images_B3HW[micro]):
                 with autocast(self._group.device, precision):
-                    logits_bKHW = self._network(images_B3HW[micro])
-                part = summed_cross_entropy(logits_bKHW, masks_BHW[micro], self._weights_K, ignore_id=self._ignore_id)
-                part = part / max(total_weight, 1e-12)
+                    outputs = self._network(images_B3HW[micro])
+                part = self._loss.of_outputs(outputs, masks_BHW[micro], divisors)
                 # DistributedDataParallel divides the sum of the gradients by the number of workers.
                 (part * self._group.num_workers).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
@@ -87,6 +86,19 @@ class GradientStep:
         if isinstance(self._network, DistributedDataParallel) and not is_last:
             return self._network.no_sync()
         return nullcontext()
+
+
+class _Outputs(nn.Module):
+    """The logits of a model's head, and those of its auxiliary head if it has one."""
+
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, images_B3HW: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self._model.aux_head is None:
+            return (self._model(images_B3HW),)
+        return self._model.forward_with_auxiliary(images_B3HW)
 
 
 @contextmanager
