@@ -48,6 +48,6 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@echo "installing into $(VENV) (torch and ray: some minutes and 7 GB the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@# A test compares scores with it. By itself, for it asks for a release of `typing` that no Python of today can install.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps cityscapesscripts==2.3.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps cityscapesscripts==2.3.0 pyquaternion==0.9.9
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -33,9 +34,9 @@ def frames(absent: frozenset[int]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize("absent", [frozenset(), frozenset({31, 16, 27})], ids=["all ids", "no train, tunnel, truck"])
 def test_scores_are_those_of_the_official_evaluation(tmp_path: Path, absent: frozenset[int]) -> None:
-    official = pytest.importorskip(
-        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason="pip install --no-deps cityscapesscripts"
-    )
+    pytest.importorskip("cityscapesscripts", reason="pip install --no-deps cityscapesscripts pyquaternion")
+    official = import_module("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+
     settings = copy.copy(official.args)
     settings.evalInstLevelScore, settings.JSONOutput, settings.quiet = False, False, True
     counts_KK = np.zeros((19, 19), np.int64)
