@@ -44,6 +44,16 @@ def trained() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No files of torchvision's, and a network that lets nothing through, for which port 9 of this machine stands."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def file(trained: dict[str, torch.Tensor], tmp_path: Path) -> Path:
     path = tmp_path / "trained.safetensors"
     safetensors.torch.save_file(trained, path)
@@ -90,15 +100,8 @@ class TestImageNet:
         with pytest.raises(DamagedError, match=r"lite0\.pth: sha256 is .*, expected 579344248a93.*pip install"):
             read_lite0(path)
 
-    def test_a_hub_out_of_reach_is_an_error_with_a_remedy(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Port 9 of this machine stands for a network that lets nothing through."""
-        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        for name in ("https_proxy", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, "http://127.0.0.1:9")
-        for name in ("no_proxy", "NO_PROXY"):
-            monkeypatch.delenv(name, raising=False)
+    @pytest.mark.usefixtures("no_hub")
+    def test_a_hub_out_of_reach_is_an_error_with_a_remedy(self) -> None:
         with pytest.raises(RoadbedError, match=r"mobilenet_v3_large-\w+\.pth cannot be fetched: .*s3://.*none"):
             make("imagenet", spec=MOBILENET)
 
@@ -236,14 +239,8 @@ class TestCoco:
             "random"
         )
 
-    def test_a_hub_out_of_reach_is_an_error_with_a_remedy(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        for name in ("https_proxy", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, "http://127.0.0.1:9")
-        for name in ("no_proxy", "NO_PROXY"):
-            monkeypatch.delenv(name, raising=False)
+    @pytest.mark.usefixtures("no_hub")
+    def test_a_hub_out_of_reach_is_an_error_with_a_remedy(self) -> None:
         with pytest.raises(
             RoadbedError,
             match=r"coco: .*deeplabv3_mobilenet_v3_large-\w+\.pth cannot be fetched: .*new_classifier: true",

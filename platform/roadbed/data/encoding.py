@@ -95,10 +95,10 @@ def _decode_jpeg(data: bytes | bytearray | memoryview) -> np.ndarray:
         raise DataError(f"{len(data)} bytes that are not a whole JPEG image: {error}") from None
 
 
-def cut_out(image_HW3: np.ndarray, box: Box) -> np.ndarray:
-    """The part of a decoded frame in a box."""
+def cut_out(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """The part of a decoded frame or mask in a box, a view."""
     left, top, right, bottom = box
-    return image_HW3[top:bottom, left:right]
+    return pixels[top:bottom, left:right]
 
 
 def decode_mask(data: bytes | memoryview) -> np.ndarray:

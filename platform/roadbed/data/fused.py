@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import stringzilla
 
-from roadbed.data.encoding import Cut
+from roadbed.data.encoding import Cut, cut_out
 from roadbed.data.jpeg_parts import Box
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ class FusedTransforms:
         """
         dice = random.Random(seed)
         dice.random()  # Compose asks whether to run at all
-        box = left, top, right, bottom = self._draw_balanced_crop(dice, mask_HW)
+        box = self._draw_balanced_crop(dice, mask_HW)
         is_flipped = _happens(dice, self.flip_probability)
         image_out, mask_out = out
         part_HW3 = _resized(cut(box), self.size_px, self.interpolation)
-        part_HW = _resized(mask_HW[top:bottom, left:right], self.size_px, self.mask_interpolation)
+        part_HW = _resized(cut_out(mask_HW, box), self.size_px, self.mask_interpolation)
         if self.colors is not None and _happens(dice, self.colors.probability):
             factors = [dice.uniform(*allowed) for allowed in self.colors.ranges]
             order = [_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE]
@@ -149,8 +149,7 @@ def is_prevailed(mask_HW: Pixels, box: Box, *, max_share: float, ignore_id: int)
     """Whether one class has more than `max_share` of the labelled pixels in a box of a mask."""
     if max_share >= 1.0:
         return False
-    left, top, right, bottom = box
-    counts_N = cv2.calcHist([mask_HW[top:bottom, left:right]], [0], None, [256], [0, 256]).ravel()
+    counts_N = cv2.calcHist([cut_out(mask_HW, box)], [0], None, [256], [0, 256]).ravel()
     counts_N[ignore_id] = 0
     return bool(counts_N.max() > max_share * counts_N.sum())
 

@@ -22,7 +22,6 @@ _BLOCK_PX = 8
 _FEWEST_BLOCKS, _MOST_BLOCKS = 5, 12
 _SOF0, _SOS, _DRI, _EOI = 0xC0, 0xDA, 0xDD, 0xD9
 _RESTARTS = np.arange(0xD0, 0xD8, dtype=np.uint8)
-_NUMBERS = np.resize(_RESTARTS, 1 << 16)
 _EVERY_PIXEL = b"\x11\x11\x11"
 """The sampling factors of three components that each have as many values as the frame has pixels (4:4:4)."""
 
@@ -108,5 +107,5 @@ def _pieces(data: bytes | memoryview, header: _Header) -> tuple[np.ndarray, np.n
 
 def _number_restarts(cut_N: np.ndarray, ends: np.ndarray) -> None:
     """Markers count from 0 to 7 and again from 0, and after the last piece the picture ends."""
-    cut_N[ends - 1] = np.resize(_RESTARTS, ends.size) if ends.size > _NUMBERS.size else _NUMBERS[: ends.size]
+    cut_N[ends - 1] = _RESTARTS[np.arange(ends.size) % _RESTARTS.size]
     cut_N[ends[-1] - 1] = _EOI

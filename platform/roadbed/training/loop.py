@@ -221,19 +221,21 @@ class Training:
             return
         line = settled.line
         (loss,) = self.group.sum([float(settled.own_loss)])
-        if math.isfinite(loss):
+        is_number = math.isfinite(loss)
+        if is_number:
             self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
-        if math.isfinite(loss) and not self.job.output.record_samples:
+        if is_number and not self.job.output.record_samples:
             return
         shares = self.group.gather([self.train_loader.split.key(sample) for sample in settled.samples])
-        if not math.isfinite(loss):
-            keys = ", ".join(key for share in shares for key in share)
-            raise TrainingError(
-                f"run {self.job.name}: the loss of step {line['step']} is {loss} at learning rate "
-                f"{line['learning_rate']:.3g} (samples {textwrap.shorten(keys, 300)}); the last checkpoint is from "
-                f"before it. Lower train.learning_rate, set train.clip_norm, or try train.precision: fp32"
-            )
-        self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
+        if is_number:
+            self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
+            return
+        keys = ", ".join(key for share in shares for key in share)
+        raise TrainingError(
+            f"run {self.job.name}: the loss of step {line['step']} is {loss} at learning rate "
+            f"{line['learning_rate']:.3g} (samples {textwrap.shorten(keys, 300)}); the last checkpoint is from "
+            f"before it. Lower train.learning_rate, set train.clip_norm, or try train.precision: fp32"
+        )
 
     def _evaluate(self) -> float:
         began = time.perf_counter()

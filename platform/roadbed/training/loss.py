@@ -34,6 +34,7 @@ class Loss:
     def __init__(self, spec: LossSpec, weights_K: torch.Tensor, *, ignore_id: int) -> None:
         self._spec = spec
         self._weights_K = weights_K
+        self._cpu_weights_K = weights_K.cpu().double()  # once: each step would have to wait for the device
         self._ignore_id = ignore_id
 
     def divisors(self, masks_BHW: torch.Tensor) -> Divisors:
@@ -42,7 +43,7 @@ class Loss:
             [torch.bincount(mask.flatten(), minlength=self._ignore_id + 1) for mask in masks_BHW.int()]
             or [torch.zeros(self._ignore_id + 1, dtype=torch.int64)]
         )[:, : len(self._weights_K)]
-        weight = (counts_BN.double() * self._weights_K.cpu().double()).sum()
+        weight = (counts_BN.double() * self._cpu_weights_K).sum()
         return Divisors(float(weight), float((counts_BN.sum(1) > 0).sum()))
 
     def of_outputs(self, outputs: Sequence[torch.Tensor], masks_BHW: torch.Tensor, divisors: Divisors) -> torch.Tensor:
