@@ -51,6 +51,9 @@ def test_loaders_side_by_side(s3_server: object, tmp_path: Path) -> None:
             assert len(result[figure]) == 1
             assert result[figure][0] > 0
     assert set(document["ratios"]["memory"]) == {"roadbed-uint8", "roadbed-float32"}
+    assert len(document["parts_ms"]) == 7
+    assert min(document["parts_ms"].values()) >= 0
+    assert max(document["parts_ms"], key=document["parts_ms"].get) in output
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert all(name in output for name in names)
     # Another number of frames at the same place: what lies there is no use, and no obstacle.

@@ -72,7 +72,7 @@ def test_restart_markers_change_no_pixel_and_few_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("width_px", "blocks"),
-    [(480, 12), (960, 12), (2048, 8), (1280, 10), (1914, 12), (488, 61), (8, 1), (1, 1), (40, 5), (96, 12), (101, 13)],
+    [(480, 5), (960, 5), (2048, 8), (1280, 5), (1914, 5), (488, 61), (8, 1), (1, 1), (40, 5), (96, 6), (101, 13)],
 )
 def test_restarts_divide_a_row(width_px: int, blocks: int) -> None:
     assert restart_interval(width_px) == blocks

@@ -49,7 +49,8 @@ def loader(
     Every contender runs in fresh processes: one cold epoch, its caches empty, and two warm ones. The data stays at the
     URI of --at (some 300 MB for CamVid four times) and is used again.
     """
-    from roadbed.bench.frames import bench_source
+    from roadbed.bench.frames import bench_source, prepared
+    from roadbed.bench.parts import measure_parts
     from roadbed.bench.race import NAMES, installed, race, ratios
     from roadbed.bench.race_plot import draw_race
 
@@ -70,8 +71,10 @@ def loader(
             rival_decoders=rival_decoders,
             tell=tell,
         )
+        parts_ms = measure_parts(prepared(source, f"{at}/dataset"))
     over = {name: ratios(results, over=name) for name in ("litdata", "memory")}
     _print(results, over)
+    _print_parts(parts_ms)
     document = {
         "samples": num_samples,
         "camvid": camvid is not None,
@@ -81,6 +84,7 @@ def loader(
         "cpus": os.cpu_count(),
         "results": [asdict(result) for result in results],
         "ratios": over,
+        "parts_ms": parts_ms,
     }
     write_figures(json_path, document, plot, partial(draw_race, results))
     refuse_inexact({result.name: result.is_every_key_once for result in results})
@@ -114,3 +118,11 @@ def _print(results: list[Result], over: dict[str, dict[str, dict[str, float]]]) 
                 f"{mode} against {name}: {ratio['cold']:.2f} x cold, {ratio['warm']:.2f} x warm, "
                 f"CPU seconds fewer by {ratio['cold_cpu']:.2f} x cold, {ratio['warm_cpu']:.2f} x warm"
             )
+
+
+def _print_parts(parts_ms: dict[str, float]) -> None:
+    """What roadbed's cold images cost, the largest part first."""
+    total_ms = sum(parts_ms.values())
+    click.echo(f"an image of roadbed's cold epoch takes {total_ms:.2f} ms of one core, its parts by themselves:")
+    for name, part_ms in sorted(parts_ms.items(), key=lambda part: -part[1]):
+        click.echo(f"  {name:<30}{part_ms:6.3f} ms {100 * part_ms / total_ms:4.0f} %")

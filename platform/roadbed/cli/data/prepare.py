@@ -61,8 +61,15 @@ def _named_files(_context: click.Context, _parameter: click.Parameter, texts: tu
 @click.argument("src")
 @click.argument("dest")
 @click.option("--classes", type=click.Choice(["11", "32"]), default="11", show_default=True, help="Label space.")
+@click.option(
+    "--holdout",
+    type=float,
+    default=0.0,
+    metavar="X",
+    help="Share of each training sequence, 0..1, that becomes the split `holdout`: the last frames.",
+)
 @making_options
-def camvid(src: str, dest: str, classes: str, **shared: Any) -> None:
+def camvid(src: str, dest: str, classes: str, holdout: float, **shared: Any) -> None:
     """CamVid from SRC, a folder or s3:// prefix.
 
     SRC is in SegNet's arrangement (train/, trainannot/, ...), the original one (701_StillsRaw_full/,
@@ -73,7 +80,8 @@ def camvid(src: str, dest: str, classes: str, **shared: Any) -> None:
 
     _check_reach(shared["workers"], src)
     with connection(src, dest):
-        source = CamvidSource(src, label_space=CAMVID_11 if classes == "11" else CAMVID_32)
+        label_space = CAMVID_11 if classes == "11" else CAMVID_32
+        source = CamvidSource(src, label_space=label_space, holdout_share=holdout)
         _tell_all(source.notes)
         make_dataset(source, dest, **shared)
 

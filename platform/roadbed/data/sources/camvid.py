@@ -13,6 +13,7 @@ import numpy as np
 from roadbed.data.labels import CAMVID_11, LabelSpace
 from roadbed.data.sources.camvid_folders import CODES_FILE, CamvidRef, MaskKind, scan_camvid
 from roadbed.data.sources.camvid_masks import codes_table, color_table, segnet_table
+from roadbed.data.sources.holdout import held_out
 from roadbed.data.sources.images import check_pair, digest_files, read_pair
 from roadbed.data.sources.listing import Listing, source_store
 from roadbed.data.sources.tables import ColorTable, MaskTable
@@ -22,17 +23,20 @@ from roadbed.storage import Store
 class CamvidSource:
     """CamVid below `src` (a folder, a uri or a store), with the classes of `label_space` (CAMVID_11 or CAMVID_32).
 
-    Raises DataError if it is not CamVid, or its masks do not have these classes.
+    `holdout_share` of every sequence of the training split is held out (holdout.py). Raises DataError if it is not
+    CamVid, or its masks do not have these classes.
     """
 
     kind = "camvid"
 
-    def __init__(self, src: str | Path | Store, *, label_space: LabelSpace = CAMVID_11) -> None:
+    def __init__(
+        self, src: str | Path | Store, *, label_space: LabelSpace = CAMVID_11, holdout_share: float = 0.0
+    ) -> None:
         self.label_space = label_space
         self._store = source_store(src)
         listing = Listing(self._store, "")
         scanned = scan_camvid(listing)
-        self.splits: Mapping[str, Sequence[CamvidRef]] = scanned.splits
+        self.splits: Mapping[str, Sequence[CamvidRef]] = held_out(scanned.splits, share=holdout_share)
         self.problems: Sequence[str] = tuple(scanned.problems)
         self.notes: Sequence[str] = tuple(scanned.notes)
         kinds = sorted({ref.mask_kind for refs in self.splits.values() for ref in refs})
