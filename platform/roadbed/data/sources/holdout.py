@@ -37,8 +37,8 @@ def held_out(splits: Mapping[str, Sequence[Ref]], *, share: float) -> dict[str, 
     if not taken or not kept:
         raise UsageError(
             f"--holdout {share:g}: of the {len(kept) + len(taken)} frames of train in {len(sequences)} sequences it "
-            f"would hold out {len(taken)} and leave {len(kept)}; give a share between 0 and 1 that leaves frames on both "
-            "sides"
+            f"would hold out {len(taken)} and leave {len(kept)}; give a share between 0 and 1 that leaves frames on "
+            "both sides"
         )
     parted = {**splits, "train": kept, HOLDOUT: [ref for ref in splits["train"] if ref.key in taken]}
     return {name: refs for name, refs in parted.items() if refs}
