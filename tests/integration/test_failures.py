@@ -1,0 +1,111 @@
+"""What breaks under a real Ray is named, and tried again where it may pass: frozen and killed workers, a loss that
+explodes, a pattern that forbids retries.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from roadbed.errors import DivergedError, TrainingError
+from roadbed.runs import Run, RunStatus
+from roadbed.runtime.train import begin_run, train
+from roadbed.spec import TrainJob
+from roadbed.storage import get_json, open_store
+from roadbed.training.attempt import Outcome, run_attempt
+from roadbed.training.group import Group
+from support import blocks_dataset, blocks_job
+
+pytestmark = [pytest.mark.s3, pytest.mark.ray]
+
+ROOT_URI = "s3://roadbed/failures"
+STEPS_PER_EPOCH = 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dataset(s3_server: object, ray_head: object) -> None:
+    blocks_dataset(f"{ROOT_URI}/blocks", train=4 * STEPS_PER_EPOCH, val=3)
+
+
+def job(name: str, *overrides: str) -> TrainJob:
+    common = ("train.epochs=3", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
+    return blocks_job(ROOT_URI, *common, *overrides, name=name)
+
+
+def run_of(made: TrainJob) -> Run:
+    run = Run(open_store(made.output.store), made.name)
+    begin_run(made, run)
+    return run
+
+
+def signal_worker(run: Run, *, attempt: int, rank: int, number: signal.Signals) -> None:
+    """Send a signal to a worker of an attempt, whose claim says where it runs."""
+    place = dict(run.attempts())[attempt]["workers"][rank]
+    os.kill(int(place.rpartition("pid ")[2]), number)
+
+
+def at_step(step: int, *, attempt: int, do: Callable[[], None]) -> Callable[[RunStatus], None]:
+    """What to follow a run with, so that `do` is called once when an attempt has come to a step."""
+    done: list[bool] = []
+
+    def follow(status: RunStatus) -> None:
+        if not done and (status.attempt, status.state) == (attempt, "running") and status.step >= step:
+            done.append(True)
+            do()
+
+    return follow
+
+
+def test_a_frozen_worker_is_named_and_a_killed_one_too_and_the_run_goes_on_to_its_end() -> None:
+    whole = job("whole")
+    assert run_attempt(whole, Group()) == Outcome("finished")
+    broken = job("broken", "workers.num_workers=2")
+    run, told = run_of(broken), []
+    freeze = at_step(10, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
+    kill = at_step(40, attempt=2, do=lambda: signal_worker(run, attempt=2, rank=1, number=signal.SIGKILL))
+
+    def follow(status: RunStatus) -> None:
+        freeze(status)
+        kill(status)
+
+    train(broken, run, notify=told.append, follow=follow)
+    status = run.status()
+    assert status is not None
+    assert (status.state, status.attempt) == ("finished", 3)
+    assert [line["keys"] for line in run.lines("samples")] == [line["keys"] for line in run_of(whole).lines("samples")]
+    assert re.search(r"hang: worker 0 of 2 \(.*, pid \d+\) gives no sign: a frozen .*retry 1 of 1 for hang", told[0])
+    assert re.search(r"lost_worker: .*retry 1 of 3 for lost_worker", told[1])
+    ends = [run.end_of(attempt) for attempt in (1, 2, 3)]
+    assert [end and end["cause"] for end in ends] == ["hang", "lost_worker", None]
+    report = get_json(run.store, "attempts/0001/stalls/0001.json")
+    assert (report["rank"], report["is_stalled"]) == (1, True)
+    assert any("ended: hang: worker 0" in line["text"] for line in run.lines("log"))
+
+
+def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_checkpoint() -> None:
+    exploding = job(
+        "exploding", "train.optimizer=sgd", "train.learning_rate=1e6", "train.warmup_share=0.9", "train.poly_power=0"
+    )
+    run, told = run_of(exploding), []
+    with pytest.raises(DivergedError, match=r"the loss of step \d+ is .* at learning rate .*\(samples train_"):
+        train(exploding, run, notify=told.append)
+    status = run.status()
+    assert status is not None
+    assert (status.state, status.attempt, len(told)) == ("failed", 1, 1)
+    assert "diverged" in told[0]
+    assert "not retried" in told[0]
+
+
+def test_a_pattern_in_what_a_failure_says_forbids_its_retry() -> None:
+    forbidden = job("forbidden", "workers.no_retry_pattern='worker (was lost|died)|The actor died'")
+    run, told = run_of(forbidden), []
+    kill = at_step(5, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGKILL))
+    with pytest.raises(TrainingError, match=r"worker 0 was lost: .*no_retry_pattern was found"):
+        train(forbidden, run, notify=told.append, follow=kill)
+    status = run.status()
+    assert status is not None
+    assert (status.state, status.attempt) == ("failed", 1)
