@@ -148,6 +148,7 @@ class Watchdog:
                 verdict = self.look(min(now - looked_at, 2 * self._interval_s))
                 if verdict is not None and not self._leaving.is_set():
                     self._carry_out(verdict)
+                    return
             except RoadbedError as error:
                 log.warning("watchdog: cannot tell or read what workers do, tries again: %s", error)
             looked_at = now
