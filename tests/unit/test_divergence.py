@@ -100,11 +100,16 @@ def spoil(monkeypatch: pytest.MonkeyPatch, *, after_step: int, by: float) -> Non
     monkeypatch.setattr(Training, "_step", step)
 
 
+def test_what_measures_goes_on_with_the_run() -> None:
+    watch = LossWatch(factor=10, sound=warmed().sound)
+    assert (watch.measure, watch.judge(11.0)) == (1.0, "suspicious")
+
+
 @pytest.mark.parametrize(("after_step", "kept"), [(18, 15), (20, 18)])
 def test_an_explosion_leaves_the_last_checkpoint_from_before_it(
     root: Path, monkeypatch: pytest.MonkeyPatch, after_step: int, kept: int
 ) -> None:
-    """Checkpoints after every third step and every tenth: of the spoilt weights too, whose own step had a sound loss."""
+    """Checkpoints after each third and tenth step: of the spoilt weights too, whose own step had a sound loss."""
     spoil(monkeypatch, after_step=after_step, by=1e8)
     job = blocks_job(root, "train.epochs=3", "output.checkpoint_steps=3", "train.learning_rate=1e-4")
     outcome = run_attempt(job, Group())
@@ -159,4 +164,5 @@ def test_weights_that_are_no_numbers_are_never_written(root: Path, monkeypatch: 
     assert latest is not None
     assert latest.step < 20
     checkpoint = read_checkpoint(run_of(job), latest)
+    assert len(checkpoint.state["sound_losses"]) == latest.step
     assert all(bool(tensor.isfinite().all()) for tensor in checkpoint.files["model.safetensors"].values())

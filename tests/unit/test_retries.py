@@ -7,7 +7,11 @@ import re
 
 import pytest
 import ray.exceptions
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from roadbed.errors import DataError, FencedError, UsageError
@@ -55,6 +59,14 @@ def lost(**by_rank: Exception) -> WorkerGroupError:
         (lost(w0=UsageError("data.uri: wrong")), "usage", "data.uri: wrong"),
         (lost(w0=DataError("x.png: broken")), "data", "x.png: broken"),
         (ControllerError(RuntimeError("no placement")), "defect", "Ray ended by RuntimeError: no placement"),
+        (
+            ControllerError(
+                ray.exceptions.RayTaskError("f", "No module named 'x'", ModuleNotFoundError("No module 'x'"))
+            ),
+            "defect",
+            "Ray ended by ModuleNotFoundError: No module 'x'",
+        ),
+        (ControllerError(WorkerGroupStartupTimeoutError(2)), "lost_worker", "Ray ended by WorkerGroupStartupTimeout"),
         (ray.exceptions.NodeDiedError("the head is gone"), "lost_worker", "Ray ended by NodeDiedError"),
     ],
 )

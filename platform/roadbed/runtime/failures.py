@@ -107,16 +107,22 @@ def sort_exception(error: BaseException, *, verdict: Verdict | None = None) -> F
 
 def _origins(error: BaseException) -> dict[int, BaseException]:
     """What each worker met, by rank, without Ray's wrappings; under -1 what was no worker's."""
-    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-    if isinstance(error, ControllerError):
-        return {-1: error.controller_failure}
-    found = dict(error.worker_failures) if isinstance(error, WorkerGroupError) else {-1: error}
-    return {
-        rank: one.health_check_failure if isinstance(one, WorkerHealthCheckFailedError) else one
-        for rank, one in found.items()
-    }
+    if isinstance(error, WorkerGroupError):
+        return {rank: _unwrapped(one) for rank, one in error.worker_failures.items()}
+    return {-1: _unwrapped(error.controller_failure if isinstance(error, ControllerError) else error)}
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    from ray.exceptions import RayTaskError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    if isinstance(error, WorkerHealthCheckFailedError):
+        return _unwrapped(error.health_check_failure)
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return _unwrapped(error.cause)
+    return error
 
 
 def _cause_of(error: BaseException) -> Cause | None:

@@ -87,6 +87,6 @@ class Start:
 def last_words(job: TrainJob, failure: Failure, decision: Decision) -> str:
     """The text of the error that ends a start."""
     if not failure.advice:
-        return failure.reason
+        return f"{failure.reason} ({decision.verdict})" if failure.cause == "store" else failure.reason
     what = f"run {job.name}: {failure.reason} ({decision.verdict}); {failure.advice}"
     return f"{what}. Its log: `roadbed runs logs {job.name}`"

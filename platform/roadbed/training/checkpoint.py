@@ -3,7 +3,7 @@
     attempts/0002/checkpoints/00000120/model.safetensors      weights that are trained
                                        ema.safetensors        averaged weights that are evaluated and published
                                        optimizer.safetensors  NAME/exp_avg, NAME/exp_avg_sq, NAME/step, ...
-                                       state.json             step, epoch, next batch, precision, scores, dataset
+                                       state.json             step, epoch, next batch, precision, scores, ...
                                        manifest.json          bytes and sha256 of the others; written last
 
 A checkpoint counts when its manifest is there and the run's pointer names it. Nothing is unpickled.

@@ -1,6 +1,6 @@
 """Whether a training still descends: judged by the losses of its steps alone, which are the same on every worker.
 
-Pure: reads and writes nothing. A checkpoint does not keep it; after a resume the losses that measure are gathered anew.
+Pure: reads and writes nothing. Checkpoints keep the losses that measure: a resumed training is judged as before.
 """
 
 from __future__ import annotations
@@ -33,11 +33,17 @@ class LossWatch:
     PATIENCE_STEPS-th in a row, or no number. With `factor` 0 only what is no number counts.
     """
 
-    def __init__(self, *, factor: float) -> None:
+    def __init__(self, *, factor: float, sound: Sequence[float] = ()) -> None:
+        """`sound` are the losses of an earlier attempt, as `sound` gave them."""
         self._factor = factor
-        self._sound: deque[float] = deque(maxlen=WINDOW_STEPS)
+        self._sound: deque[float] = deque(sound, maxlen=WINDOW_STEPS)
         self.num_suspicious = 0
         """How many of the newest losses in a row were not sound."""
+
+    @property
+    def sound(self) -> list[float]:
+        """The last sound losses, oldest first."""
+        return [*self._sound]
 
     @property
     def measure(self) -> float | None:

@@ -101,7 +101,8 @@ class Training:
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
-        self._losses = LossWatch(factor=job.train.explode_factor)
+        sound = start.state.get("sound_losses", []) if start else []
+        self._losses = LossWatch(factor=job.train.explode_factor, sound=sound)
         self._unsettled: UnsettledStep | None = None
         self._settled: UnsettledStep | None = None
         self._held_step: int | None = None
@@ -336,6 +337,7 @@ class Training:
             "precision": self.precision,
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
+            "sound_losses": self._losses.sound,
             "skipped_samples": self.journal.num_skipped,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
