@@ -55,7 +55,7 @@ def lost(**by_rank: Exception) -> WorkerGroupError:
         (lost(w0=GLOO, w1=died("killed due to the node running low on memory")), "memory", "worker 1"),
         (lost(w0=died(preempted=True), w1=GLOO), "preemption", "worker 0 was lost"),
         (lost(w0=GLOO, w1=ValueError("no such thing")), "defect", "worker 1 ended by ValueError: no such thing"),
-        (lost(w1=WorkerHealthCheckTimeoutError("hanging for 600 s")), "hang", "worker 1 ended by WorkerHealthCheck"),
+        (lost(w1=WorkerHealthCheckTimeoutError("hanging for 600 s")), "hang", "worker 1 does not answer Ray"),
         (lost(w0=UsageError("data.uri: wrong")), "usage", "data.uri: wrong"),
         (lost(w0=DataError("x.png: broken")), "data", "x.png: broken"),
         (ControllerError(RuntimeError("no placement")), "defect", "Ray ended by RuntimeError: no placement"),

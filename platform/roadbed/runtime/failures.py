@@ -160,6 +160,10 @@ def _who(rank: int) -> str:
 
 def _said(error: BaseException) -> str:
     """What happened to a worker, or what it said, in a line."""
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
+
+    if isinstance(error, WorkerHealthCheckTimeoutError):
+        return "does not answer Ray any more: a frozen process or a lost machine"
     detail = _EXIT_DETAIL.search(str(error))
     if detail is not None:
         return f"was lost: {shorten(detail[1], 200, placeholder=' ...')}"

@@ -8,6 +8,7 @@ somebody starts again by its name.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import tempfile
 import threading
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
 FOLLOW_INTERVAL_S = 1.0
+LEAST_HEALTH_CHECK_S = 60.0
+HEALTH_CHECK_TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
+"""Source: ray/train/v2/_internal/constants.py; the driver's value reaches the controller."""
 MAY_CHANGE = ("workers", "output", "train.explode_factor")
 
 
@@ -159,11 +163,27 @@ def _try(job: TrainJob, start: Start) -> Failure | None:
     with tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch:
         trainer = _trainer(job, start.start_id, scratch)
         try:
-            with own_signals():
+            with own_signals(), _health_checks(job.workers.stall_timeout_s):
                 outcome = trainer.fit().return_value
         except (TrainingFailedError, RayError) as error:
             return sort_exception(error, verdict=start.verdict())
     return None if outcome["state"] == "finished" else sort_outcome(outcome)
+
+
+@contextmanager
+def _health_checks(stall_timeout_s: float) -> Iterator[None]:
+    """While open, Ray gives up workers that do not answer it for longer than watchdogs take to judge.
+
+    A lone worker whose process is frozen has no other one that would notice. What the environment says goes first.
+    """
+    if not stall_timeout_s or HEALTH_CHECK_TIMEOUT in os.environ:
+        yield
+        return
+    os.environ[HEALTH_CHECK_TIMEOUT] = str(max(2 * stall_timeout_s, LEAST_HEALTH_CHECK_S))
+    try:
+        yield
+    finally:
+        os.environ.pop(HEALTH_CHECK_TIMEOUT, None)
 
 
 def _trainer(job: TrainJob, start_id: str, scratch: str) -> TorchTrainer:

@@ -7,12 +7,11 @@ one of them (a damaged shard, a newer attempt) ends all of them with the same wo
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +21,7 @@ from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.data.memory import ShardMemory
-from roadbed.errors import DivergedError, FencedError, RoadbedError, TrainingError
+from roadbed.errors import FencedError, RoadbedError, TrainingError
 from roadbed.models import SegmentationModel, build_model
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
@@ -36,7 +35,6 @@ from roadbed.training.checkpoint import (
     optimizer_tensors,
     snapshot,
 )
-from roadbed.training.divergence import ADVICE, LossWatch, shortened
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
@@ -44,6 +42,7 @@ from roadbed.training.loss import Divisors, Loss, class_weights
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
+from roadbed.training.settlement import Settlement
 from roadbed.training.step import GradientStep, UnsettledStep
 
 log = logging.getLogger(__name__)
@@ -101,10 +100,14 @@ class Training:
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
-        sound = start.state.get("sound_losses", []) if start else []
-        self._losses = LossWatch(factor=job.train.explode_factor, sound=sound)
+        self._settlement = Settlement(
+            job,
+            group,
+            self.journal,
+            self.train_loader.split,
+            sound=start.state.get("sound_losses", []) if start else [],
+        )
         self._unsettled: UnsettledStep | None = None
-        self._settled: UnsettledStep | None = None
         self._held_step: int | None = None
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
@@ -168,11 +171,11 @@ class Training:
 
     def _step(self, batches: Iterator[Batch]) -> None:
         began = time.perf_counter()
-        if self._settled is not None:  # until then all is done for the first time: phase "starting"
+        if self._settlement.has_begun:  # until then all is done for the first time: phase "starting"
             self.group.watch.move("loading data", step=self.position.step + 1)
         batch = self._next(batches)
         waited_s = time.perf_counter() - began
-        if self._settled is not None:
+        if self._settlement.has_begun:
             self.group.watch.move("computing")
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
@@ -231,50 +234,16 @@ class Training:
         return batch
 
     def _settle(self) -> None:
-        """Record the step before, whose loss is known by now without making the device wait, and judge it.
+        """Record the step before, whose loss is known by now without making the device wait.
 
-        The loss is summed over the workers, so all of them see the same number and end together if it has exploded.
         A sound one lets the checkpoint go that was held until its weights had given a loss.
         """
-        settled, self._unsettled = self._unsettled, None
-        if settled is None:
+        step, self._unsettled = self._unsettled, None
+        if step is None:
             return
-        norm = 0.0 if settled.norm is None else float(settled.norm) / self.group.num_workers
-        loss, norm = self.group.sum([float(settled.own_loss), norm])
-        verdict = self._losses.judge(loss)
-        if verdict == "exploded" or not math.isfinite(norm):
-            self._end_diverged(settled, loss=loss, norm=norm)
-        line = settled.line
-        self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
-        if self.job.output.record_samples:
-            self.journal.samples(self._keys(settled), step=line["step"], epoch=line["epoch"])
-        self._settled = settled
-        if verdict == "suspicious":
-            log.warning(
-                "loss may be exploding: step=%d loss=%.4g median=%.4g in_a_row=%d",
-                line["step"], loss, self._losses.measure, self._losses.num_suspicious,
-            )  # fmt: skip
-        elif self._held_step is not None and self._held_step < line["step"]:
+        is_sound = self._settlement.settle(step)
+        if is_sound and self._held_step is not None and self._held_step < step.line["step"]:
             self._release()
-
-    def _end_diverged(self, settled: UnsettledStep, *, loss: float, norm: float) -> NoReturn:
-        """End on every worker, with the step, its learning rate and its samples, and those of the step before.
-
-        A loss that is no number is often the work of the step before, whose gradients spoilt the weights.
-        """
-        line, before = settled.line, self._settled
-        keys = shortened(self._keys(settled))
-        keys_before = shortened(self._keys(before)) if before is not None else "none in this attempt"
-        what = self._losses.describe(loss, norm=norm)
-        raise DivergedError(
-            f"run {self.job.name}: the loss of step {line['step']} {what} at learning rate "
-            f"{line['learning_rate']:.3g} (samples {keys}; of the step before: {keys_before}); the last checkpoint is "
-            f"from before it. {ADVICE}"
-        )
-
-    def _keys(self, settled: UnsettledStep) -> list[list[str]]:
-        """The sample keys of a step, by worker."""
-        return self.group.gather([self.train_loader.split.key(sample) for sample in settled.samples])
 
     def _evaluate(self) -> float:
         began = time.perf_counter()
@@ -308,7 +277,7 @@ class Training:
         The loss of a step is that of the weights before it: what the step made of them shows in the next one's.
         """
         self._agree_on_statistics()
-        if self._losses.num_suspicious and self.position.epoch < self.job.train.epochs:
+        if self._settlement.losses.num_suspicious and self.position.epoch < self.job.train.epochs:
             log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", self.position.step)
             return
         self._held_step = self.position.step
@@ -337,7 +306,7 @@ class Training:
             "precision": self.precision,
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
-            "sound_losses": self._losses.sound,
+            "sound_losses": self._settlement.losses.sound,
             "skipped_samples": self.journal.num_skipped,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
