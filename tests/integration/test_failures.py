@@ -10,10 +10,11 @@ import signal
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from roadbed.errors import DivergedError, TrainingError
 from roadbed.runs import Run, RunStatus
-from roadbed.runtime.train import begin_run, train
+from roadbed.runtime.train import HEALTH_CHECK_TIMEOUT, begin_run, train
 from roadbed.spec import TrainJob
 from roadbed.storage import get_json, open_store
 from roadbed.training.attempt import Outcome, run_attempt
@@ -23,7 +24,7 @@ from support import blocks_dataset, blocks_job
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
 ROOT_URI = "s3://roadbed/failures"
-STEPS_PER_EPOCH = 25
+STEPS_PER_EPOCH = 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +33,7 @@ def dataset(s3_server: object, ray_head: object) -> None:
 
 
 def job(name: str, *overrides: str) -> TrainJob:
-    common = ("train.epochs=3", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
+    common = ("train.epochs=2", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
     return blocks_job(ROOT_URI, *common, *overrides, name=name)
 
 
@@ -61,12 +62,13 @@ def at_step(step: int, *, attempt: int, do: Callable[[], None]) -> Callable[[Run
 
 
 def test_a_frozen_worker_is_named_and_a_killed_one_too_and_the_run_goes_on_to_its_end() -> None:
+    torch.set_num_threads(1)
     whole = job("whole")
     assert run_attempt(whole, Group()) == Outcome("finished")
     broken = job("broken", "workers.num_workers=2")
     run, told = run_of(broken), []
     freeze = at_step(10, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
-    kill = at_step(40, attempt=2, do=lambda: signal_worker(run, attempt=2, rank=1, number=signal.SIGKILL))
+    kill = at_step(25, attempt=2, do=lambda: signal_worker(run, attempt=2, rank=1, number=signal.SIGKILL))
 
     def follow(status: RunStatus) -> None:
         freeze(status)
@@ -100,12 +102,16 @@ def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_chec
     assert "not retried" in told[0]
 
 
-def test_a_pattern_in_what_a_failure_says_forbids_its_retry() -> None:
-    forbidden = job("forbidden", "workers.no_retry_pattern='worker (was lost|died)|The actor died'")
-    run, told = run_of(forbidden), []
-    kill = at_step(5, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGKILL))
-    with pytest.raises(TrainingError, match=r"worker 0 was lost: .*no_retry_pattern was found"):
-        train(forbidden, run, notify=told.append, follow=kill)
+def test_a_lone_worker_that_is_frozen_is_noticed_by_ray_and_a_pattern_forbids_its_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(HEALTH_CHECK_TIMEOUT, "8")
+    lone = job("lone", "workers.no_retry_pattern='does not answer|lost'")
+    run, told = run_of(lone), []
+    freeze = at_step(5, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
+    with pytest.raises(TrainingError, match=r"worker 0 does not answer Ray .*no_retry_pattern was found"):
+        train(lone, run, notify=told.append, follow=freeze)
     status = run.status()
     assert status is not None
     assert (status.state, status.attempt) == ("failed", 1)
+    assert told[0].startswith("run lone: hang: worker 0 does not answer Ray")

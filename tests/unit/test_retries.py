@@ -22,10 +22,11 @@ from roadbed.training.watchdog import Verdict
 from support import blocks_job
 
 RAYS_WORDS = (
-    "The actor died unexpectedly before finishing this task.\n\tpid: 77\nThe actor is dead because its worker process "
-    "has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error "
-    "code 2. End of file. There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due "
-    "to high memory usage. (2) ray stop --force is called. (3) The worker is crashed unexpectedly due to SIGSEGV."
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: RayTrainWorker\n\tactor_id: 01ab\n\tpid: 77"
+    "\n\tnamespace: 05cd\n\tip: 10.0.0.7\nThe actor is dead because its worker process has died. Worker exit type: "
+    "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some "
+    "common causes include: (1) the process was killed by the OOM killer due to high memory usage, (2) ray stop --force was "
+    "called, or (3) the worker crashed unexpectedly due to SIGSEGV or another unexpected error."
 )
 GLOO = RuntimeError("[/pytorch/third_party/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711")
 
@@ -46,7 +47,7 @@ def lost(**by_rank: Exception) -> WorkerGroupError:
 @pytest.mark.parametrize(
     ("error", "cause", "said"),
     [
-        (lost(w0=GLOO, w1=died()), "lost_worker", "worker 1 was lost: Worker unexpectedly exits"),
+        (lost(w0=GLOO, w1=died()), "lost_worker", "worker 1 was lost \\(10.0.0.7, pid 77\\): Worker .* End of file.$"),
         (lost(w0=GLOO), "lost_worker", "a worker was lost; what another one was told: .*closed by peer"),
         (lost(w0=GLOO, w1=MemoryError()), "memory", "worker 1 ended by MemoryError"),
         (lost(w0=RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), "memory", "worker 0 ended by Runtime"),

@@ -57,8 +57,11 @@ _NO_MEMORY = re.compile(
     r"running low on memory|can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|exit code 137",
     re.IGNORECASE,
 )
-_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: There are some potential root causes|$)", re.DOTALL)
-
+# Ray then lists guesses, the kernel's memory killer first, whatever happened.
+_EXIT_DETAIL = re.compile(
+    r"Worker exit detail: (.*?)(?: (?:Some common|There are some potential root) causes|$)", re.DOTALL
+)
+_PLACE = re.compile(r"\tpid: (?P<pid>\d+)\n(?:.*\n)*?\tip: (?P<ip>\S+)")
 
 _LIKELIEST_FIRST: tuple[Cause, ...] = (
     "fenced", "usage", "data", "diverged", "memory", "store", "preemption", "lost_worker", "hang", "defect"
@@ -166,5 +169,7 @@ def _said(error: BaseException) -> str:
         return "does not answer Ray any more: a frozen process or a lost machine"
     detail = _EXIT_DETAIL.search(str(error))
     if detail is not None:
-        return f"was lost: {shorten(detail[1], 200, placeholder=' ...')}"
+        place = _PLACE.search(str(error))
+        where = f" ({place['ip']}, pid {place['pid']})" if place else ""
+        return f"was lost{where}: {shorten(detail[1], 200, placeholder=' ...')}"
     return f"ended by {type(error).__name__}: {last_line(error)}"
