@@ -33,7 +33,7 @@ def dataset(s3_server: object, ray_head: object) -> None:
 
 
 def job(name: str, *overrides: str) -> TrainJob:
-    common = ("train.epochs=2", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
+    common = ("train.epochs=3", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
     return blocks_job(ROOT_URI, *common, *overrides, name=name)
 
 
@@ -50,7 +50,7 @@ def signal_worker(run: Run, *, attempt: int, rank: int, number: signal.Signals) 
 
 
 def at_step(step: int, *, attempt: int, do: Callable[[], None]) -> Callable[[RunStatus], None]:
-    """What to follow a run with, so that `do` is called once when an attempt has come to a step."""
+    """What to follow a run with, so that `do` is called once when an attempt has come to a step, or began beyond it."""
     done: list[bool] = []
 
     def follow(status: RunStatus) -> None:
@@ -67,8 +67,8 @@ def test_a_frozen_worker_is_named_and_a_killed_one_too_and_the_run_goes_on_to_it
     assert run_attempt(whole, Group()) == Outcome("finished")
     broken = job("broken", "workers.num_workers=2")
     run, told = run_of(broken), []
-    freeze = at_step(10, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
-    kill = at_step(25, attempt=2, do=lambda: signal_worker(run, attempt=2, rank=1, number=signal.SIGKILL))
+    freeze = at_step(1, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
+    kill = at_step(1, attempt=2, do=lambda: signal_worker(run, attempt=2, rank=1, number=signal.SIGKILL))
 
     def follow(status: RunStatus) -> None:
         freeze(status)
@@ -108,7 +108,7 @@ def test_a_lone_worker_that_is_frozen_is_noticed_by_ray_and_a_pattern_forbids_it
     monkeypatch.setenv(HEALTH_CHECK_TIMEOUT, "8")
     lone = job("lone", "workers.no_retry_pattern='does not answer|lost'")
     run, told = run_of(lone), []
-    freeze = at_step(5, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
+    freeze = at_step(1, attempt=1, do=lambda: signal_worker(run, attempt=1, rank=0, number=signal.SIGSTOP))
     with pytest.raises(TrainingError, match=r"worker 0 does not answer Ray .*no_retry_pattern was found"):
         train(lone, run, notify=told.append, follow=freeze)
     status = run.status()

@@ -25,8 +25,8 @@ RAYS_WORDS = (
     "The actor died unexpectedly before finishing this task.\n\tclass_name: RayTrainWorker\n\tactor_id: 01ab\n\tpid: 77"
     "\n\tnamespace: 05cd\n\tip: 10.0.0.7\nThe actor is dead because its worker process has died. Worker exit type: "
     "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some "
-    "common causes include: (1) the process was killed by the OOM killer due to high memory usage, (2) ray stop --force was "
-    "called, or (3) the worker crashed unexpectedly due to SIGSEGV or another unexpected error."
+    "common causes include: (1) the process was killed by the OOM killer due to high memory usage, (2) ray stop "
+    "--force was called, or (3) the worker crashed unexpectedly due to SIGSEGV or another unexpected error."
 )
 GLOO = RuntimeError("[/pytorch/third_party/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711")
 
