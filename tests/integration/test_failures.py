@@ -18,6 +18,7 @@ from roadbed.runtime.train import HEALTH_CHECK_TIMEOUT, begin_run, train
 from roadbed.spec import TrainJob
 from roadbed.storage import get_json, open_store
 from roadbed.training.attempt import Outcome, run_attempt
+from roadbed.training.checkpoint import read_checkpoint
 from roadbed.training.group import Group
 from support import blocks_dataset, blocks_job
 
@@ -89,17 +90,19 @@ def test_a_frozen_worker_is_named_and_a_killed_one_too_and_the_run_goes_on_to_it
 
 
 def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_checkpoint() -> None:
-    exploding = job(
-        "exploding", "train.optimizer=sgd", "train.learning_rate=1e6", "train.warmup_share=0.9", "train.poly_power=0"
-    )
+    exploding = job("exploding", "train.optimizer=sgd", "train.learning_rate=3000", "train.warmup_share=0.9")
     run, told = run_of(exploding), []
-    with pytest.raises(DivergedError, match=r"the loss of step \d+ is .* at learning rate .*\(samples train_"):
+    with pytest.raises(DivergedError, match=r"the loss of step \d+ is .* at learning rate .*\(samples train_") as ended:
         train(exploding, run, notify=told.append)
     status = run.status()
     assert status is not None
-    assert (status.state, status.attempt, len(told)) == ("failed", 1, 1)
-    assert "diverged" in told[0]
-    assert "not retried" in told[0]
+    assert (status.state, status.reason, status.attempt) == ("failed", str(ended.value), 1)
+    assert told == [f"run exploding: diverged: {ended.value}; not retried: diverged would come again"]
+    latest = run.pointer().latest
+    assert latest is not None
+    assert latest.step < int(re.findall(r"of step (\d+)", str(ended.value))[0])
+    for tensors in read_checkpoint(run, latest).files.values():
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
 def test_a_lone_worker_that_is_frozen_is_noticed_by_ray_and_a_pattern_forbids_its_retry(

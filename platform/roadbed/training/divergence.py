@@ -16,8 +16,8 @@ Verdict = Literal["sound", "suspicious", "exploded"]
 ADVICE = "Lower train.learning_rate, set train.clip_norm, or try train.precision: fp32, under another name"
 
 WINDOW_STEPS = 64
-FIRST_STEPS = 16
-"""So many sound losses are needed before one can be called too large: the first of a training are its largest."""
+FIRST_STEPS = 8
+"""So many losses are needed before one can be called too large. Those of the first steps are a training's largest."""
 PATIENCE_STEPS = 5
 """So many steps in a row make an explosion; a hard batch is one, or two."""
 SMALLEST_MEASURE = 0.1
