@@ -97,7 +97,8 @@ def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_chec
     status = run.status()
     assert status is not None
     assert (status.state, status.reason, status.attempt) == ("failed", str(ended.value), 1)
-    assert told == [f"run exploding: diverged: {ended.value}; not retried: diverged would come again"]
+    reason = str(ended.value).removeprefix("run exploding: ")
+    assert told == [f"run exploding: diverged: {reason}; not retried: diverged would come again"]
     latest = run.pointer().latest
     assert latest is not None
     assert latest.step < int(re.findall(r"of step (\d+)", str(ended.value))[0])

@@ -144,7 +144,8 @@ def train(
         try:
             while (failure := _try(job, start)) is not None:
                 decision = start.judge(failure)
-                notify(f"run {job.name}: {failure.cause}: {failure.reason}; {decision.verdict}")
+                reason = failure.reason.removeprefix(f"run {job.name}: ")
+                notify(f"run {job.name}: {failure.cause}: {reason}; {decision.verdict}")
                 if decision.pause_s is None:
                     raise failure.error(last_words(job, failure, decision))
                 time.sleep(decision.pause_s)
