@@ -73,7 +73,7 @@ def lost(**by_rank: Exception) -> WorkerGroupError:
 )
 def test_what_ended_the_workers_is_sorted(error: Exception, cause: str, said: str) -> None:
     failure = sort_exception(error)
-    assert failure.cause == cause
+    assert (failure.cause, failure.origin) == (cause, error)
     assert re.search(said, failure.reason), failure.reason
 
 

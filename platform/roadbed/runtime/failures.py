@@ -70,12 +70,16 @@ _LIKELIEST_FIRST: tuple[Cause, ...] = (
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a worker group ended. `reason` is a sentence, `text` all that was said, `error` what to raise for it."""
+    """Why a worker group ended.
+
+    `reason` is a sentence, `text` all that was said, `error` what to raise for it, from `origin` if Ray raised that.
+    """
 
     cause: Cause
     reason: str
     text: str
     error: type[RoadbedError] = TrainingError
+    origin: BaseException | None = None
 
     @property
     def advice(self) -> str:
@@ -97,15 +101,16 @@ def sort_exception(error: BaseException, *, verdict: Verdict | None = None) -> F
     found = _origins(error)
     text = "\n".join([str(error), *map(str, found.values())])
     if verdict is not None:
-        return Failure("hang", verdict.text, f"{verdict.text}\n{text}")
+        return Failure("hang", verdict.text, f"{verdict.text}\n{text}", origin=error)
     causes = {rank: _cause_of(one) for rank, one in found.items()}
     for cause in _LIKELIEST_FIRST:
         for rank, one in sorted(found.items()):
             if causes[rank] == cause:
                 kind = type(one) if isinstance(one, RoadbedError) else TrainingError
-                return Failure(cause, f"{_who(rank)} {_said(one)}", text, kind)
+                return Failure(cause, f"{_who(rank)} {_said(one)}", text, kind, error)
     told = next(iter(found.values()), error)
-    return Failure("lost_worker", f"a worker was lost; what another one was told: {last_line(told)}", text)
+    reason = f"a worker was lost; what another one was told: {last_line(told)}"
+    return Failure("lost_worker", reason, text, origin=error)
 
 
 def _origins(error: BaseException) -> dict[int, BaseException]:

@@ -147,7 +147,7 @@ def train(
                 reason = failure.reason.removeprefix(f"run {job.name}: ")
                 notify(f"run {job.name}: {failure.cause}: {reason}; {decision.verdict}")
                 if decision.pause_s is None:
-                    raise failure.error(last_words(job, failure, decision))
+                    raise failure.error(last_words(job, failure, decision)) from failure.origin
                 time.sleep(decision.pause_s)
         except (KeyboardInterrupt, SystemExit):
             start.stop()
