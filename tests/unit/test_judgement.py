@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from roadbed.errors import FencedError, RoadbedError, StoreError
+from roadbed.errors import ConflictError, FencedError, RoadbedError, StoreError
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run, RunStatus
 from roadbed.runtime.failures import PASSING, Failure
 from roadbed.runtime.judgement import Start, last_words
 from roadbed.runtime.train import begin_run
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
+from roadbed.storage.s3_errors import ConcurrentWriteError
 from roadbed.training.attempt import run_attempt
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
@@ -205,3 +206,9 @@ def test_the_end_of_each_attempt_is_shown(
         "  ended: lost_worker: worker 1 was lost; retry 1 of 3 for lost_worker in 10 s",
         "attempt 2: from the start, 2 workers on here",
     ]
+
+
+def test_an_error_that_only_a_store_knows_is_told_by_the_nearest_class_that_all_know() -> None:
+    with pytest.raises(ConflictError, match="busy") as told:
+        Group().raise_together(ConcurrentWriteError("busy"))
+    assert type(told.value) is ConflictError
