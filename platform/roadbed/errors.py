@@ -48,3 +48,7 @@ class StoppedError(RoadbedError):
 
 class TrainingError(RoadbedError):
     """Training cannot go on: not-a-number loss, classes that do not fit, workers lost for good."""
+
+
+class DivergedError(TrainingError):
+    """The loss or the weights are no numbers any more, or the loss has exploded: the same spec will end there again."""

@@ -63,6 +63,9 @@ def show(name: str, store: str) -> None:
         for number, claim in run.attempts():
             resumed = f"from step {claim['resumed_step']}" if claim["resumed_attempt"] else "from the start"
             click.echo(f"attempt {number}: {resumed}, {claim['num_workers']} workers on {claim['host']}")
+            end = run.end_of(number)
+            if end is not None:
+                click.echo(f"  ended: {end['cause']}: {end['reason']}; {end['verdict']}")
         pointer = run.pointer()
         for ref in pointer.checkpoints:
             click.echo(f"checkpoint: step {ref.step} ({ref.key})")

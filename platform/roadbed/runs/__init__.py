@@ -2,6 +2,8 @@
 
     ROOT/runs/NAME/spec.yaml                     written once
                    attempts/0001/claim.json      created with If-None-Match: who holds the number holds the attempt
+                   attempts/0001/end.json        by the driver: why it ended, if not by finishing
+                   attempts/0001/stalls/...      by watchdogs: what workers do that do not move, and who hangs
                    attempts/0001/...             what the attempt writes: checkpoints, metrics/000001.jsonl, ...
                    status.json                   moved by If-Match: state, attempt, step, heartbeat
                    latest.json                   moved by If-Match: the newest whole checkpoints
@@ -14,10 +16,11 @@ from __future__ import annotations
 
 from roadbed.runs.attempt import Attempt, Heartbeat
 from roadbed.runs.run import Run, list_runs
-from roadbed.runs.state import HEARTBEAT_S, LOST_AFTER_S, CheckpointRef, Pointer, RunStatus
+from roadbed.runs.state import HEARTBEAT_S, LIVE, LOST_AFTER_S, CheckpointRef, Pointer, RunStatus
 
 __all__ = [
     "HEARTBEAT_S",
+    "LIVE",
     "LOST_AFTER_S",
     "Attempt",
     "CheckpointRef",

@@ -15,6 +15,7 @@ from roadbed.runs.attempt import Attempt
 from roadbed.runs.lineage import counts, surviving_steps
 from roadbed.runs.state import (
     HEARTBEAT_S,
+    LIVE,
     POINTER_KEY,
     STATUS_KEY,
     Pointer,
@@ -106,6 +107,11 @@ class Run:
         Raises RoadbedError if its heart still beats.
         """
         first = self.status()
+        if first is not None and first.state == "retrying":
+            raise RoadbedError(
+                f"run {self.name}: the start that trains it is about to try again ({first.reason}); wait until it "
+                "ends, give this one another name, or pass --takeover to replace it"
+            )
         if first is None or first.state != "running":
             return
         age_s = max(0.0, self.clock() - first.heartbeat_at)
@@ -135,19 +141,49 @@ class Run:
         pointer_etag = self._take_pointer(number)
         return Attempt(self, number, status=status, status_etag=status_etag, pointer_etag=pointer_etag)
 
-    def fail(self, reason: str, *, attempt: int | None = None, state: Literal["failed", "stopped"] = "failed") -> None:
+    def fail(
+        self,
+        reason: str,
+        *,
+        attempt: int | None = None,
+        state: Literal["failed", "stopped", "retrying"] = "failed",
+        again_in_s: float = 0.0,
+    ) -> None:
         """What the driver does when its workers died or were stopped: a status that still says running becomes `state`.
 
-        With `attempt`, only if it is that attempt's. A status that moves meanwhile is left alone.
+        With `attempt`, only if it is that attempt's. Retrying begins in `again_in_s` seconds. A status that moves
+        meanwhile is left alone.
         """
         status, etag = read_status(self.store)
-        if status is None or status.state != "running" or attempt not in {None, status.attempt}:
+        if status is None or status.state not in LIVE or attempt not in {None, status.attempt}:
             return
-        failed = replace(status, state=state, reason=reason, heartbeat_at=self.clock(), beats=status.beats + 1)
+        heartbeat_at = self.clock() + again_in_s
+        failed = replace(status, state=state, reason=reason, heartbeat_at=heartbeat_at, beats=status.beats + 1)
         try:
             self.store.put_if(STATUS_KEY, failed.to_bytes(), etag=etag)
         except ConflictError:
             return
+
+    def close_attempt(self, number: int, *, cause: str, reason: str, verdict: str) -> None:
+        """What the driver says of an attempt that ended, for `end_of` and, as a line, in its log.
+
+        `cause` is a word, `reason` says what happened, `verdict` what follows from it.
+        """
+        end = {"attempt": number, "cause": cause, "reason": reason, "verdict": verdict, "ended_at": self.clock()}
+        line = {"at": round(self.clock(), 3), "level": "ERROR", "text": f"ended: {cause}: {reason}; {verdict}"}
+        self.store.put(f"attempts/{number:04d}/log/driver.jsonl", json.dumps(line).encode() + b"\n")
+        self.store.put(f"attempts/{number:04d}/end.json", json_bytes(end))
+
+    def end_of(self, attempt: int) -> dict[str, Any] | None:
+        """What `close_attempt` said of an attempt, None where it said nothing: it finished, or nobody saw it end."""
+        try:
+            return get_json(self.store, f"attempts/{attempt:04d}/end.json")
+        except NotFoundError:
+            return None
+
+    def log_of(self, attempt: int) -> list[str]:
+        """The texts of one attempt's log, in order."""
+        return [line["text"] for line in _read_lines(self.store, f"attempts/{attempt:04d}/log/")]
 
     def _claim_number(self, details: Mapping[str, Any]) -> int:
         numbers = [int(folder) for folder in self.store.list_folders("attempts") if folder.isdigit()]

@@ -14,12 +14,17 @@ LOST_AFTER_S = 60.0
 STATUS_KEY = "status.json"
 POINTER_KEY = "latest.json"
 
-State = Literal["running", "finished", "failed", "lost", "stopped"]
+State = Literal["running", "retrying", "finished", "failed", "lost", "stopped"]
+LIVE: tuple[State, ...] = ("running", "retrying")
+"""States of a run that somebody brings to its end."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands. `heartbeat_at` is in unix seconds, `beats` counts the heartbeats of the attempt."""
+    """Where a run stands. `heartbeat_at` is in unix seconds, `beats` counts the heartbeats of the attempt.
+
+    "retrying": the attempt failed, and the start that it belongs to begins another, at `heartbeat_at` or soon after.
+    """
 
     name: str
     state: State
@@ -31,9 +36,9 @@ class RunStatus:
     progress: dict[str, Any] = field(default_factory=dict)
 
     def seen_at(self, now: float) -> RunStatus:
-        """What a reader should believe: running without a heartbeat for LOST_AFTER_S is lost."""
+        """What a reader should believe: running or retrying without a heartbeat for LOST_AFTER_S is lost."""
         age_s = now - self.heartbeat_at
-        if self.state != "running" or age_s <= LOST_AFTER_S:
+        if self.state not in LIVE or age_s <= LOST_AFTER_S:
             return self
         return replace(self, state="lost", reason=f"no heartbeat for {age_s:.0f} s")
 

@@ -1,35 +1,44 @@
 """A training job on Ray Train V2: the driver that checks, starts and follows it, and what each worker runs.
 
-Ray places the workers and connects them; runs, checkpoints and versions are ours and lie in the store. A lost worker
-group is started again by Ray and then finds its way by the run's pointer, exactly as a run that somebody starts again
-by its name.
+Ray places the workers and connects them; runs, checkpoints and versions are ours and lie in the store. A worker group
+that failed is judged here and perhaps started again; it finds its way by the run's pointer, exactly as a run that
+somebody starts again by its name.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from roadbed import errors
 from roadbed.data.dataset import Dataset
-from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
+from roadbed.errors import RoadbedError, StoppedError, UsageError
 from roadbed.registry import Registry, Version, looks_like_reference
-from roadbed.runs import Run, RunStatus
-from roadbed.runtime.session import last_line, own_signals, ray_session, worker_environment
+from roadbed.runs import LIVE, Run, RunStatus
+from roadbed.runtime.failures import PASSING, Failure, sort_exception, sort_outcome
+from roadbed.runtime.judgement import Start, last_words
+from roadbed.runtime.session import own_signals, ray_session, worker_environment
 from roadbed.spec import TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
 FOLLOW_INTERVAL_S = 1.0
-MAY_CHANGE = ("workers", "output")
+LEAST_HEALTH_CHECK_S = 60.0
+HEALTH_CHECK_TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
+"""Source: ray/train/v2/_internal/constants.py; the driver's value reaches the controller."""
+MAY_CHANGE = ("workers", "output", "train.explode_factor")
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def complete(
             latest = run.pointer().latest
             notify(f"run {job.name} goes on from step {latest.step if latest else 0} (it was {status.state})")
         notify(f"starting Ray Train with workers.num_workers={job.workers.num_workers} (some 20 s)")
-        train(job, run, follow=follow)
+        train(job, run, notify=notify, follow=follow)
         status = run.status()
     assert status is not None
     version = None
@@ -109,7 +118,7 @@ def begin_run(job: TrainJob, run: Run) -> None:
     there = parse_job(run.begin(dump_job(job)), origin=f"{run.uri}/spec.yaml")
     keys = differing_keys(there, job, ignore=MAY_CHANGE)
     status = run.status()
-    if keys and run.pointer().latest is None and (status is None or status.state != "running"):
+    if keys and run.pointer().latest is None and (status is None or status.state not in LIVE):
         run.replace_spec(dump_job(job))
     elif keys:
         raise UsageError(
@@ -118,63 +127,88 @@ def begin_run(job: TrainJob, run: Run) -> None:
         )
 
 
-def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lambda _: None) -> None:
-    """Train on Ray until the run is finished. `follow` is told the run's status about once a second.
+def train(
+    job: TrainJob,
+    run: Run,
+    *,
+    notify: Callable[[str], None] = lambda _: None,
+    follow: Callable[[RunStatus], None] = lambda _: None,
+) -> None:
+    """Train on Ray until the run is finished, again and again where a failure may pass (`workers.retries`).
 
-    Raises RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
+    `follow` is told the run's status about once a second, `notify` every failure and what follows from it. Raises
+    RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
     """
-    workers = job.workers
-    start_id = secrets.token_hex(8)
-    with (
-        ray_session(job.workers),
-        tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch,
-        _following(run, follow),
-    ):
-        import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
-        from ray.train.v2.api.exceptions import TrainingFailedError
-
-        trainer = TorchTrainer(
-            train_worker,
-            train_loop_config={"spec": dump_job(job), "start_id": start_id},
-            torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=workers.num_workers,
-                use_gpu=workers.gpus_per_worker > 0,
-                resources_per_worker={"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
-            ),
-            run_config=RunConfig(
-                name=job.name,
-                storage_path=scratch,
-                failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
-                worker_runtime_env={"env_vars": worker_environment()},
-            ),
-        )
+    with ray_session(job.workers), _following(run, follow):
+        start = Start(job, run, start_id=secrets.token_hex(8))
         try:
-            with own_signals():
-                outcome = trainer.fit().return_value
+            while (failure := _try(job, start)) is not None:
+                decision = start.judge(failure)
+                reason = failure.reason.removeprefix(f"run {job.name}: ")
+                notify(f"run {job.name}: {failure.cause}: {reason}; {decision.verdict}")
+                if decision.pause_s is None:
+                    raise failure.error(last_words(job, failure, decision)) from failure.origin
+                time.sleep(decision.pause_s)
         except (KeyboardInterrupt, SystemExit):
-            _end(run, start_id, "stopped by its user", state="stopped")
+            start.stop()
             raise StoppedError(
                 f"run {job.name} was stopped; start it again to go on from its last checkpoint"
             ) from None
-        except (TrainingFailedError, ray.exceptions.RayError) as error:
-            reason = f"the workers were lost or broke: {last_line(error)}"
-            _end(run, start_id, reason, state="failed")
-            raise TrainingError(
-                f"run {job.name}: {reason}. Its log: `roadbed runs logs {job.name}`; start it again to go on from "
-                f"its last checkpoint"
-            ) from error
-    if outcome["state"] != "finished":
-        raise getattr(errors, outcome["error"])(outcome["reason"])
 
 
-def _end(run: Run, start_id: str, reason: str, *, state: Literal["failed", "stopped"]) -> None:
-    """End the newest attempt in the store, if it is of this start and says that it runs."""
-    attempts = run.attempts()
-    if attempts and attempts[-1][1].get("start_id") == start_id:
-        run.fail(reason, attempt=attempts[-1][0], state=state)
+def _try(job: TrainJob, start: Start) -> Failure | None:
+    """One worker group, from its beginning to its end. Why it failed, None if the run is finished."""
+    from ray.exceptions import RayError
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    with tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch:
+        trainer = _trainer(job, start.start_id, scratch)
+        try:
+            with own_signals(), _health_checks(job.workers.stall_timeout_s):
+                outcome = trainer.fit().return_value
+        except (TrainingFailedError, RayError) as error:
+            return sort_exception(error, verdict=start.verdict())
+    return None if outcome["state"] == "finished" else sort_outcome(outcome)
+
+
+@contextmanager
+def _health_checks(stall_timeout_s: float) -> Iterator[None]:
+    """While open, Ray gives up workers that do not answer it for longer than watchdogs take to judge.
+
+    A lone worker whose process is frozen has no other one that would notice. What the environment says goes first.
+    """
+    if not stall_timeout_s or HEALTH_CHECK_TIMEOUT in os.environ:
+        yield
+        return
+    os.environ[HEALTH_CHECK_TIMEOUT] = str(max(2 * stall_timeout_s, LEAST_HEALTH_CHECK_S))
+    try:
+        yield
+    finally:
+        os.environ.pop(HEALTH_CHECK_TIMEOUT, None)
+
+
+def _trainer(job: TrainJob, start_id: str, scratch: str) -> TorchTrainer:
+    """What Ray is asked for: workers, and that it starts none again but those that a drained machine takes along."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    workers = job.workers
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"spec": dump_job(job), "start_id": start_id},
+        torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.num_workers,
+            use_gpu=workers.gpus_per_worker > 0,
+            resources_per_worker={"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
+        ),
+        run_config=RunConfig(
+            name=job.name,
+            storage_path=scratch,
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=3, max_preemption_failures=-1),
+            worker_runtime_env={"env_vars": worker_environment()},
+        ),
+    )
 
 
 def train_worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +232,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         job,
         group,
         start_id=config["start_id"],
+        passing=PASSING,
         sink=RayMetrics(job.name) if group.is_first else None,
         num_threads=job.workers.cpus_per_worker,
         on_epoch=ray.train.report,

@@ -7,13 +7,14 @@ from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
 from roadbed.spec.train import TrainSpec
-from roadbed.spec.workers import WorkersSpec
+from roadbed.spec.workers import RetriesSpec, WorkersSpec
 
 __all__ = [
     "DataSpec",
     "LossSpec",
     "ModelSpec",
     "OutputSpec",
+    "RetriesSpec",
     "TrainJob",
     "TrainSpec",
     "WorkersSpec",

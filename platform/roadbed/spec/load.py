@@ -64,10 +64,10 @@ def explain(kind: str) -> list[tuple[str, str, str]]:
 
 
 def differing_keys(ours: TrainJob, theirs: TrainJob, *, ignore: tuple[str, ...]) -> list[str]:
-    """Dotted keys whose values differ, but for those under the sections `ignore`."""
+    """Dotted keys whose values differ, but for the keys `ignore` and those under the sections `ignore`."""
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))
     keys = [key for key in left | right if left.get(key) != right.get(key)]
-    return [key for key in keys if key.partition(".")[0] not in ignore]
+    return [key for key in keys if key not in ignore and key.partition(".")[0] not in ignore]
 
 
 def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:

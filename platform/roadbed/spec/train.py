@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from roadbed.spec.base import Section
 
@@ -30,6 +30,12 @@ class TrainSpec(Section):
     schedule: Literal["poly", "cosine"] = Field("poly", description="how the rate falls from its peak to zero")
     poly_power: float = Field(0.9, ge=0, description="of schedule poly: the rate falls as (1 - progress) ** poly_power")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
+    explode_factor: float = Field(
+        10.0,
+        ge=0,
+        description="a run ends when its loss is above so many times the median of its recent steps 5 times in a row; "
+        "0: only when it is no number",
+    )
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="decay per step of the averaged weights that are kept; 0: none"
     )
@@ -45,3 +51,10 @@ class TrainSpec(Section):
     eval_flip: bool = Field(False, description="and those of the mirrored frame")
     eval_batch: int = Field(4, ge=1, description="frames per evaluation batch (whole batches go to workers)")
     seed: int = Field(0, ge=0, description="seeds order, augmentation, initial head and dropout")
+
+    @field_validator("explode_factor")
+    @classmethod
+    def _above_what_varies(cls, factor: float) -> float:
+        if 0 < factor < 2:
+            raise ValueError("expected 0, or 2 and more: losses of single steps vary by less than that only by luck")
+        return factor

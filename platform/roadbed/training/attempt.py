@@ -1,18 +1,20 @@
 """One attempt of a run on one group of workers: claim it, go on from the newest whole checkpoint, train, end it.
 
 Called by every worker of the group, inside Ray or without it. An error that a user can meet is an outcome here, not an
-exception: whoever started the group must not start it again for what will fail again. Anything else is raised.
+exception; anything else is raised. Whoever started the group judges either, and may start it again.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from roadbed import errors
 from roadbed.data.cache import node_cache
 from roadbed.data.dataset import Dataset
 from roadbed.errors import FencedError, RoadbedError
@@ -21,8 +23,9 @@ from roadbed.spec import TrainJob
 from roadbed.storage import open_store
 from roadbed.telemetry import MetricSink
 from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
-from roadbed.training.group import Group
+from roadbed.training.group import Group, public_name
 from roadbed.training.loop import Training
+from roadbed.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -41,36 +44,43 @@ def run_attempt(
     group: Group,
     *,
     start_id: str = "",
+    passing: tuple[type[RoadbedError], ...] = (),
     sink: MetricSink | None = None,
     num_threads: int = 1,
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Outcome:
     """Train `job` from where its run stands. The same outcome on every worker of the group.
 
-    `start_id` is the same for all attempts that one start of the run makes, and another for every start.
+    `start_id` is the same for all attempts that one start of the run makes, and another for every start. After an error
+    of a class in `passing` the run's status is left to the caller, who may try again.
     """
     attempt: Attempt | None = None
     training: Training | None = None
     with ExitStack() as stack:
         keep_in = stack.enter_context(_kept_log())
         try:
-            attempt, start = _begin(job, group, start_id)
+            places = group.gather(_place())
+            attempt, number, start = _begin(job, group, start_id, places)
             keep_in(attempt)
             log.info("attempt begins: workers=%d step=%d", group.num_workers, start.step if start else 0)
             is_fenced = stack.enter_context(_beating(attempt, lambda: training))
+            stack.enter_context(_watchdog(job, group, number, places, lambda: training))
             settings = {"sink": sink, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
             training = _prepare(job, group, attempt, start, **settings)
             training.run()
             outcome = Outcome("finished")
         except FencedError as error:
-            return Outcome("fenced", type(error).__name__, str(error))
+            return Outcome("fenced", public_name(error), str(error))
         except RoadbedError as error:
-            outcome = Outcome("failed", type(error).__name__, str(error))
+            outcome = Outcome("failed", public_name(error), str(error))
         except Exception:
             log.exception("ended by a defect or a lost worker")
             _flush(attempt)
             raise
         log.info("%s: reason=%s", outcome.state, outcome.reason)
+        if outcome.error is not None and issubclass(getattr(errors, outcome.error), passing):
+            _flush(attempt)
+            return outcome
         return _finish(attempt, training, group, outcome)
 
 
@@ -82,16 +92,19 @@ def _finish(attempt: Attempt | None, training: Training | None, group: Group, ou
                 step, progress = _where(training)
                 attempt.finish(outcome.state, reason=outcome.reason, step=step, progress=progress)
     except FencedError as error:
-        return Outcome("fenced", type(error).__name__, str(error))
+        return Outcome("fenced", public_name(error), str(error))
     except RoadbedError as error:
-        return Outcome("failed", type(error).__name__, str(error))
+        return Outcome("failed", public_name(error), str(error))
     return outcome
 
 
-def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, Checkpoint | None]:
-    """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given the latter.
+def _begin(
+    job: TrainJob, group: Group, start_id: str, places: list[str]
+) -> tuple[Attempt | None, int, Checkpoint | None]:
+    """The first worker claims the attempt and chooses the checkpoint to go on from.
 
-    A group that Ray restarts ends here if the run was taken by another start meanwhile.
+    The others are given its number and the checkpoint. A group that is started again ends here if the run was taken by
+    another start meanwhile.
     """
     attempt: Attempt | None = None
     start: Checkpoint | None = None
@@ -103,10 +116,36 @@ def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, 
                 raise FencedError(f"run {job.name} was taken by a newer start; this one ends")
             found = newest_whole_checkpoint(run)
             lineage = {"resumed_attempt": found[0].attempt, "resumed_step": found[0].step} if found else {}
-            where = {"num_workers": group.num_workers, "device": str(group.device), "host": socket.gethostname()}
-            attempt = run.claim(details=lineage | where | {"start_id": start_id})
+            where = {"device": str(group.device), "host": socket.gethostname(), "workers": places}
+            attempt = run.claim(details=lineage | where | {"num_workers": group.num_workers, "start_id": start_id})
             start = found[1] if found else None
-    return attempt, group.from_first(start)
+    number = group.from_first(attempt.number if attempt else 0)
+    return attempt, number, group.from_first(start)
+
+
+def _place() -> str:
+    """Where this worker runs."""
+    return f"{socket.gethostname()}, pid {os.getpid()}"
+
+
+def _watchdog(
+    job: TrainJob, group: Group, attempt: int, places: list[str], training: Callable[[], Training | None]
+) -> Watchdog:
+    """The watchdog of this worker, with a store of its own: what it does stands still for nothing else."""
+
+    def get_traffic() -> int:
+        made = training()
+        return made.num_fetched if made is not None else 0
+
+    return Watchdog(
+        group.watch,
+        Run(open_store(job.output.store), job.name),
+        attempt,
+        rank=group.rank,
+        places=places,
+        timeout_s=job.workers.stall_timeout_s,
+        get_traffic=get_traffic,
+    )
 
 
 def _prepare(

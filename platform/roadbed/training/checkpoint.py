@@ -3,7 +3,7 @@
     attempts/0002/checkpoints/00000120/model.safetensors      weights that are trained
                                        ema.safetensors        averaged weights that are evaluated and published
                                        optimizer.safetensors  NAME/exp_avg, NAME/exp_avg_sq, NAME/step, ...
-                                       state.json             step, epoch, next batch, precision, scores, dataset
+                                       state.json             step, epoch, next batch, precision, scores, ...
                                        manifest.json          bytes and sha256 of the others; written last
 
 A checkpoint counts when its manifest is there and the run's pointer names it. Nothing is unpickled.
@@ -24,11 +24,12 @@ import safetensors
 import safetensors.torch
 import torch
 
-from roadbed.errors import DamagedError, NotFoundError, RoadbedError, StoreError
+from roadbed.errors import DamagedError, DivergedError, NotFoundError, RoadbedError, StoreError
 from roadbed.models import SegmentationModel
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
 from roadbed.storage import get_json
 from roadbed.storage.checks import file_sha256
+from roadbed.training.divergence import ADVICE
 
 MANIFEST = "manifest.json"
 WEIGHTS = "ema.safetensors"
@@ -114,12 +115,24 @@ class CheckpointWriter:
         self._attempt = attempt
         self._keep_last = keep_last
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="roadbed-checkpoint")
+        self._held: tuple[Checkpoint, float | None] | None = None
         self._writing: tuple[Checkpoint, float | None, Future[None]] | None = None
+
+    def hold(self, checkpoint: Checkpoint, *, score: float | None) -> None:
+        """Keep a checkpoint, in place of one that is kept, until `release`. Its tensors must be snapshots."""
+        self._held = (checkpoint, score)
+
+    def release(self) -> None:
+        """Save what is held, as `save` does; nothing if nothing is."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.save(held[0], score=held[1])
 
     def save(self, checkpoint: Checkpoint, *, score: float | None) -> None:
         """Begin to write a checkpoint, once the one before is done. Its tensors must be snapshots.
 
-        Raises FencedError if the one before found that this attempt was replaced.
+        Raises FencedError if the one before found that this attempt was replaced, DivergedError if it held what is no
+        number.
         """
         self.wait()
         self._writing = (checkpoint, score, self._pool.submit(self._write, checkpoint, score))
@@ -148,6 +161,7 @@ class CheckpointWriter:
         return True
 
     def _write(self, checkpoint: Checkpoint, score: float | None) -> None:
+        _check_numbers(checkpoint, self._attempt.run.name)
         key = f"{self._attempt.folder}/checkpoints/{checkpoint.step:08d}"
         entries: dict[str, dict[str, Any]] = {}
         with tempfile.TemporaryDirectory(prefix="roadbed-checkpoint-") as folder:
@@ -174,6 +188,17 @@ class CheckpointWriter:
         named = {old.key for old in (*kept, best) if old is not None}
         for old in {old for old in (*before.checkpoints, before.best) if old is not None and old.key not in named}:
             delete_checkpoint(run, old)
+
+
+def _check_numbers(checkpoint: Checkpoint, run_name: str) -> None:
+    """Raises DivergedError unless every number of a checkpoint is finite: nobody could go on from it."""
+    for file, tensors in checkpoint.files.items():
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise DivergedError(
+                    f"run {run_name}: after step {checkpoint.step} {name} of {file} holds what is no number; no "
+                    f"checkpoint is written of it, the last one is from before it. {ADVICE}"
+                )
 
 
 def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:

@@ -15,17 +15,22 @@ import torch.distributed as dist
 
 from roadbed import errors
 from roadbed.errors import RoadbedError, TrainingError
+from roadbed.training.watch import Watch
 
 CountArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Group:
-    """`num_workers` processes, of which this is number `rank`, computing on `device`."""
+    """`num_workers` processes, of which this is number `rank`, computing on `device`.
+
+    `watch` says what this worker is doing; the group itself tells it of every wait for the others.
+    """
 
     def __init__(self, *, rank: int = 0, num_workers: int = 1, device: torch.device | None = None) -> None:
         self.rank = rank
         self.num_workers = num_workers
         self.device = device or torch.device("cpu")
+        self.watch = Watch()
         self._cpu = _gloo_group() if num_workers > 1 else None
 
     @property
@@ -37,14 +42,16 @@ class Group:
         """The values, summed over the workers in float64."""
         total = torch.tensor(list(values), dtype=torch.float64)
         if self._cpu is not None:
-            dist.all_reduce(total, group=self._cpu)
+            with self.watch.meeting():
+                dist.all_reduce(total, group=self._cpu)
         return [float(value) for value in total]
 
     def sum_counts(self, counts: CountArray) -> CountArray:
         """Integer counts, summed over the workers without rounding."""
         total = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.int64)).clone()
         if self._cpu is not None:
-            dist.all_reduce(total, group=self._cpu)
+            with self.watch.meeting():
+                dist.all_reduce(total, group=self._cpu)
         return total.numpy()
 
     def average_(self, tensors: list[torch.Tensor]) -> None:
@@ -52,7 +59,8 @@ class Group:
         if self._cpu is None or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1).float().cpu() for tensor in tensors])
-        dist.all_reduce(flat, group=self._cpu)
+        with self.watch.meeting():
+            dist.all_reduce(flat, group=self._cpu)
         flat /= self.num_workers
         for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(mean.reshape(tensor.shape))
@@ -62,7 +70,8 @@ class Group:
         if self._cpu is None:
             return [value]
         values: list[Any] = [None] * self.num_workers
-        dist.all_gather_object(values, value, group=self._cpu)
+        with self.watch.meeting():
+            dist.all_gather_object(values, value, group=self._cpu)
         return values
 
     def from_first(self, value: Any) -> Any:
@@ -70,7 +79,8 @@ class Group:
         if self._cpu is None:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, group=self._cpu)
+        with self.watch.meeting():
+            dist.broadcast_object_list(box, src=0, group=self._cpu)
         return box[0]
 
     @contextmanager
@@ -85,12 +95,17 @@ class Group:
 
     def raise_together(self, failure: RoadbedError | None) -> None:
         """If any worker has failed, raise its error on every worker, so that none waits for another for ever."""
-        described = (type(failure).__name__, str(failure)) if failure else None
+        described = (public_name(failure), str(failure)) if failure else None
         for rank, found in enumerate(self.gather(described)):
             if found is not None:
                 kind, text = found
                 where = f" (on worker {rank} of {self.num_workers})" if self.num_workers > 1 else ""
                 raise getattr(errors, kind, TrainingError)(text + where)
+
+
+def public_name(error: RoadbedError) -> str:
+    """The name in roadbed.errors of an error's class, or of the nearest above it that stands there."""
+    return next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
 
 
 def _gloo_group() -> dist.ProcessGroup:

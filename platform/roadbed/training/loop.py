@@ -7,8 +7,6 @@ one of them (a damaged shard, a newer attempt) ends all of them with the same wo
 from __future__ import annotations
 
 import logging
-import math
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -44,6 +42,7 @@ from roadbed.training.loss import Divisors, Loss, class_weights
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
+from roadbed.training.settlement import Settlement
 from roadbed.training.step import GradientStep, UnsettledStep
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,15 @@ class Training:
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
+        self._settlement = Settlement(
+            job,
+            group,
+            self.journal,
+            self.train_loader.split,
+            sound=start.state.get("sound_losses", []) if start else [],
+        )
         self._unsettled: UnsettledStep | None = None
+        self._held_step: int | None = None
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
         self._on_epoch = on_epoch
@@ -109,8 +116,8 @@ class Training:
     def run(self) -> dict[str, Any]:
         """Train to the end of the last epoch. Returns the last scores.
 
-        Raises, on every worker at once: FencedError when a newer attempt has taken the run, TrainingError on a loss
-        that is no number, DamagedError, DataError or StoreError from the data or the last checkpoint.
+        Raises, on every worker at once: FencedError when a newer attempt has taken the run, DivergedError when the loss
+        is no number or has exploded, DamagedError, DataError or StoreError from the data or the last checkpoint.
         """
         self._gradients = GradientStep(
             self.model,
@@ -126,10 +133,18 @@ class Training:
                 stack.callback(self.writer.close)
             while self.position.epoch < self.job.train.epochs:
                 self._epoch()
+            self._release()
+            self.group.watch.move("saving")
             with self.group.together():
                 if self.writer is not None:
                     self.writer.finish()
         return self.scores
+
+    @property
+    def num_fetched(self) -> int:
+        """Grows with whatever the loaders get of the dataset."""
+        stats = [loader.reader.stats for loader in (self.train_loader, self.eval_loader)]
+        return sum(one.bytes_fetched + one.shards_from_cache for one in stats)
 
     def _epoch(self) -> None:
         train, position = self.job.train, self.position
@@ -150,12 +165,18 @@ class Training:
         position.epoch, position.batch = position.epoch + 1, 0
         is_evaluated = position.epoch % train.eval_every == 0 or position.epoch == train.epochs
         self._save(score=self._evaluate() if is_evaluated else None)
-        self._on_epoch({key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)})
+        told = {key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)}
+        with self.group.watch.meeting():
+            self._on_epoch(told)
 
     def _step(self, batches: Iterator[Batch]) -> None:
         began = time.perf_counter()
+        if self._settlement.has_begun:  # until then all is done for the first time: phase "starting"
+            self.group.watch.move("loading data", step=self.position.step + 1)
         batch = self._next(batches)
         waited_s = time.perf_counter() - began
+        if self._settlement.has_begun:
+            self.group.watch.move("computing")
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
         sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped)])
@@ -174,8 +195,9 @@ class Training:
             seed=hash((self.job.train.seed, self.position.step, self.group.rank)) & 0x7FFFFFFF,
         )
         self._settle()
+        norm = None
         if self.job.train.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.job.train.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.job.train.clip_norm)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -192,7 +214,7 @@ class Training:
             "data_wait_share": round(waited_s / elapsed_s, 4),
             "at": round(time.time(), 3),
         }
-        self._unsettled = UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s)
+        self._unsettled = UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s, norm)
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
@@ -214,31 +236,18 @@ class Training:
     def _settle(self) -> None:
         """Record the step before, whose loss is known by now without making the device wait.
 
-        The loss is summed over the workers, so all of them see the same number and end together if it is none.
+        A sound one lets the checkpoint go that was held until its weights had given a loss.
         """
-        settled, self._unsettled = self._unsettled, None
-        if settled is None:
+        step, self._unsettled = self._unsettled, None
+        if step is None:
             return
-        line = settled.line
-        (loss,) = self.group.sum([float(settled.own_loss)])
-        is_number = math.isfinite(loss)
-        if is_number:
-            self.journal.step(line | {"loss": loss}, num_samples=settled.num_samples, waited_s=settled.waited_s)
-        if is_number and not self.job.output.record_samples:
-            return
-        shares = self.group.gather([self.train_loader.split.key(sample) for sample in settled.samples])
-        if is_number:
-            self.journal.samples(shares, step=line["step"], epoch=line["epoch"])
-            return
-        keys = ", ".join(key for share in shares for key in share)
-        raise TrainingError(
-            f"run {self.job.name}: the loss of step {line['step']} is {loss} at learning rate "
-            f"{line['learning_rate']:.3g} (samples {textwrap.shorten(keys, 300)}); the last checkpoint is from "
-            f"before it. Lower train.learning_rate, set train.clip_norm, or try train.precision: fp32"
-        )
+        is_sound = self._settlement.settle(step)
+        if is_sound and self._held_step is not None and self._held_step < step.line["step"]:
+            self._release()
 
     def _evaluate(self) -> float:
         began = time.perf_counter()
+        self.group.watch.move("evaluating", step=self.position.step)
         self._agree_on_statistics()
         labels, total = self.dataset.label_space, self.eval_loader.split.num_samples
         counts_KK = evaluate(
@@ -250,7 +259,7 @@ class Training:
             precision=self.precision or "fp32",
             scales=self.job.train.eval_scales,
             is_flipped_too=self.job.train.eval_flip,
-            progress=lambda done: self.journal.evaluating(done * self.group.num_workers, total),
+            progress=lambda done: self._evaluated(done, total),
         )
         scores = Scores.from_counts(counts_KK, class_names=labels.class_names)
         self.scores = scores.to_json()
@@ -258,11 +267,32 @@ class Training:
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         return scores.miou
 
+    def _evaluated(self, done: int, total: int) -> None:
+        self.group.watch.move()
+        self.journal.evaluating(done * self.group.num_workers, total)
+
     def _save(self, *, score: float | None) -> None:
+        """Take a checkpoint. It is held until a later step has shown that its weights are sound (see `_settle`).
+
+        The loss of a step is that of the weights before it: what the step made of them shows in the next one's.
+        """
         self._agree_on_statistics()
+        if self._settlement.losses.num_suspicious and self.position.epoch < self.job.train.epochs:
+            log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", self.position.step)
+            return
+        self._held_step = self.position.step
+        if self.writer is not None:
+            self.writer.hold(self._checkpoint(), score=score)
+
+    def _release(self) -> None:
+        """Let the checkpoint that is held be written."""
+        self._held_step = None
+        before = self.group.watch.phase
+        self.group.watch.move("saving")
         with self.group.together():
             if self.writer is not None:
-                self.writer.save(self._checkpoint(), score=score)
+                self.writer.release()
+        self.group.watch.move(before)
 
     def _checkpoint(self) -> Checkpoint:
         """What the run needs to go on from here, as copies that later steps do not change."""
@@ -276,6 +306,7 @@ class Training:
             "precision": self.precision,
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
+            "sound_losses": self._settlement.losses.sound,
             "skipped_samples": self.journal.num_skipped,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,

@@ -31,6 +31,8 @@ class UnsettledStep:
     num_samples: int
     """Of the global batch, without those that were skipped."""
     waited_s: float
+    norm: torch.Tensor | None = None
+    """Of the gradients, where they are clipped; the same on every worker."""
 
 
 class GradientStep:
