@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from roadbed.cli.words import duration
 from roadbed.runs import RunStatus
@@ -25,13 +27,12 @@ class WorkProgress:
         self._console = Console(file=sys.stderr, highlight=False)
         self._bar: Progress | None = None
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = _NotedProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TaskProgressColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
-                TextColumn("{task.fields[note]}"),
                 console=self._console,
             )
             self._task = self._bar.add_task(title, total=None, left="", note="")
@@ -66,6 +67,17 @@ class WorkProgress:
         if is_due and text != self._last_text:
             self._console.print(f"{text}  {left}".rstrip(), soft_wrap=True)
             self._last_line_at, self._last_text = time.monotonic(), text
+
+
+class _NotedProgress(Progress):
+    """A bar with its note in a line below, so that both fit a narrow terminal."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and the note if there is one."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["note"]:
+                yield Text(f"  {task.fields['note']}")
 
 
 class Pace:
