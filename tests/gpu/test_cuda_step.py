@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpu_steps import apart, gradients, small_model
+from gpu_steps import apart, gradients, small_batch, small_model
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
 from roadbed.training.precision import choose_precision
@@ -36,6 +36,20 @@ def test_bf16_autocast_is_near_float32(cuda: torch.device, backbone: str) -> Non
     assert loss == pytest.approx(expected, rel=2e-2)
     assert apart(ours, theirs) < 0.3
     assert all(gradient.dtype == torch.float32 for gradient in ours.values())
+
+
+def test_a_compiled_network_has_the_same_logits_and_gradients(cuda: torch.device) -> None:
+    images_B3HW, _ = small_batch(2)
+    found = []
+    for is_compiled in (False, True):
+        model = small_model(batch_norm="frozen").to(cuda).train()
+        network = torch.compile(model) if is_compiled else model
+        logits_BKHW = network(images_B3HW.to(cuda))
+        logits_BKHW.square().mean().backward()
+        named = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        found.append((logits_BKHW.detach(), named))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-3, atol=1e-4)
+    assert apart(found[1][1], found[0][1]) < 1e-2
 
 
 def test_auto_is_bf16_where_the_gpu_has_it(cuda: torch.device) -> None:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from gloo_workers import Start, train_in_turn
+from roadbed.data.dataset import Dataset
 from roadbed.runs import Run
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
+from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
+from roadbed.training.group import Group
+from roadbed.training.loop import Training
+from support import blocks_dataset, blocks_job
 
-# Dropout is drawn per worker and live batch norm sees its own share, so runs of several numbers of workers go without.
-SGD = ("train.optimizer=sgd", "train.learning_rate=0.05", "train.ema_decay=0")
+# Two epochs of 13 samples by 4: eight steps, of which the fourth and the last have one sample for all workers.
+MID_EPOCH = 6
+# How far the weights of two and three workers may be from those of one, over the way that they went from their start.
+# Measured: SGD 2e-7, AdamW 4e-3, for it divides by the size of gradients that may be next to nothing.
+FARTHEST = {"sgd": 2e-6, "adamw": 2e-2}
+GOLDEN_LOSSES = [0.0]
+
+
+def job_of(root: Path, optimizer: str, name: str, *overrides: str) -> TrainJob:
+    """Without dropout and with frozen batch norm, for both depend on the number of workers."""
+    rate = "train.learning_rate=0.05" if optimizer == "sgd" else "train.learning_rate=0.01"
+    return blocks_job(root, f"train.optimizer={optimizer}", rate, "train.micro_batch=4", *overrides, name=name)
 
 
 def last_checkpoint(job: TrainJob) -> Checkpoint:
@@ -26,7 +45,7 @@ def losses(job: TrainJob) -> list[float]:
 def differing(ours: TrainJob, theirs: TrainJob) -> list[str]:
     """Names of the tensors, of weights and optimiser, that are not the very same."""
     left, right = last_checkpoint(ours), last_checkpoint(theirs)
-    assert left.step == right.step
+    assert left.step == right.step == 8
     assert left.files.keys() == right.files.keys()
     return [
         f"{file}: {name}"
@@ -37,8 +56,76 @@ def differing(ours: TrainJob, theirs: TrainJob) -> list[str]:
 
 
 def distance(ours: TrainJob, theirs: TrainJob) -> float:
-    """The length of the difference of all weights over the length of the way that they went."""
+    """The length of the difference of all weights over the length of the way that they went from their start."""
+    start = Training(theirs, Dataset.open(theirs.data.uri), Group()).model.state_dict()
     left, right = (last_checkpoint(job).files["model.safetensors"] for job in (ours, theirs))
-    apart = torch.cat([(left[name] - right[name]).float().flatten() for name in left])
-    whole = torch.cat([left[name].float().flatten() for name in left])
-    return float(apart.norm() / whole.norm())
+    apart, way = (
+        torch.cat([(one[name] - other[name]).double().flatten() for name in start]).norm()
+        for one, other in ((left, right), (right, start))
+    )
+    return float(apart / way)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one, two and three workers: whole, whole again, and broken in mid-epoch and resumed."""
+    folder = tmp_path_factory.mktemp("determinism")
+    blocks_dataset(f"file://{folder}/blocks")
+    starts = []
+    for optimizer, numbers in (("sgd", (1, 2, 3)), ("adamw", (1, 2, 3))):
+        starts += [Start(job_of(folder, optimizer, f"{optimizer}-{number}"), number) for number in numbers]
+    for number in (2, 3):
+        broken = job_of(folder, "adamw", f"broken-{number}")
+        starts += [Start(broken, number, dies_at=MID_EPOCH), Start(broken, number)]
+    starts.append(Start(job_of(folder, "adamw", "again-2"), 2))
+    train_in_turn(starts, folder)
+    return folder
+
+
+def test_two_workers_give_the_same_weights_again(root: Path) -> None:
+    assert differing(job_of(root, "adamw", "again-2"), job_of(root, "adamw", "adamw-2")) == []
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_resumed_in_mid_epoch_workers_come_to_the_same_weights(root: Path, num_workers: int) -> None:
+    broken = job_of(root, "adamw", f"broken-{num_workers}")
+    assert [claim["resumed_step"] for _, claim in Run(open_store(broken.output.store), broken.name).attempts()] == [
+        0,
+        6,
+    ]
+    assert differing(broken, job_of(root, "adamw", f"adamw-{num_workers}")) == []
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_another_number_of_workers_comes_to_nearly_the_same_weights(
+    root: Path, optimizer: str, num_workers: int
+) -> None:
+    ours, one = job_of(root, optimizer, f"{optimizer}-{num_workers}"), job_of(root, optimizer, f"{optimizer}-1")
+    assert distance(ours, one) < FARTHEST[optimizer]
+    assert losses(ours)[0] == pytest.approx(losses(one)[0], rel=1e-6)
+    assert losses(ours) == pytest.approx(losses(one), rel=1e-4)
+
+
+def test_a_worker_of_two_threads_gives_the_same_weights_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: torch.set_num_threads(1))
+    torch.set_num_threads(2)
+    blocks_dataset(f"file://{tmp_path}/blocks")
+    everything = ("model.batch_norm=live", "model.dropout=0.2", "model.auxiliary_head=true", "loss.lovasz=1")
+    jobs = [job_of(tmp_path, "adamw", name, *everything) for name in ("once", "twice")]
+    for job in jobs:
+        assert run_attempt(job, Group(), num_threads=2) == Outcome("finished")
+    assert differing(*jobs) == []
+    assert losses(jobs[0]) == losses(jobs[1])
+
+
+def test_five_golden_losses(tmp_path: Path) -> None:
+    """Order, crops, colours, weights, loss, optimiser or schedule changed if these did: then say so in CHANGELOG.md.
+
+    Other CPUs sum in another order, hence the tolerance.
+    """
+    torch.set_num_threads(1)
+    blocks_dataset(f"file://{tmp_path}/blocks")
+    job = job_of(tmp_path, "sgd", "golden", "train.epochs=2")
+    assert run_attempt(job, Group()) == Outcome("finished")
+    assert losses(job)[:5] == pytest.approx(GOLDEN_LOSSES, rel=1e-4)

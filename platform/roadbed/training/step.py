@@ -19,6 +19,8 @@ from roadbed.training.group import Group
 from roadbed.training.loss import Divisors, Loss
 from roadbed.training.precision import Precision, autocast
 
+BLANK_PX = 64
+
 
 @dataclass
 class UnsettledStep:
@@ -60,6 +62,8 @@ class GradientStep:
             self._network = DistributedDataParallel(
                 self._network, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+            if group.device.type == "cpu":
+                self._lay_out_buckets()
 
     def __call__(
         self,
@@ -86,6 +90,18 @@ class GradientStep:
                 (part * self._group.num_workers).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
         return loss
+
+    def _lay_out_buckets(self) -> None:
+        """Let a blank frame go first, so that an attempt that goes on adds up as one that was never broken.
+
+        DistributedDataParallel lays out its buckets anew after the first pass, and with them the order in which the
+        gradients of three or more workers are summed.
+        """
+        self._model.eval()
+        images_B3HW = torch.zeros((1, 3, BLANK_PX, BLANK_PX), dtype=torch.uint8, device=self._group.device)
+        sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
+        self._model.zero_grad(set_to_none=True)
+        self._model.train()
 
     def _micro_batches(
         self, images_B3HW: torch.Tensor, masks_BHW: torch.Tensor

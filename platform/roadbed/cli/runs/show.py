@@ -57,6 +57,7 @@ def _speed(figures: RunFigures) -> str:
 def _show_attempts(run: Run) -> None:
     for number, claim in run.attempts():
         resumed = f"from step {claim['resumed_step']}" if claim["resumed_attempt"] else "from the start"
-        click.echo(f"attempt {number}: {resumed}, {claim['num_workers']} workers on {claim['host']}")
+        workers = f"{claim['num_workers']} worker{'s' if claim['num_workers'] != 1 else ''}"
+        click.echo(f"attempt {number}: {resumed}, {workers} on {claim['host']}")
     for ref in run.pointer().checkpoints:
         click.echo(f"checkpoint: step {ref.step} ({ref.key})")
