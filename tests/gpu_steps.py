@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+import torch.distributed as dist
+from torch.nn.modules.dropout import _DropoutNd
 
 from roadbed.models import SegmentationModel, build_model
 from roadbed.spec import LossSpec, ModelSpec
@@ -16,10 +20,14 @@ NUM_CLASSES, IGNORE_ID, SIDE_PX = 19, 255, 64
 
 
 def small_model(**settings: object) -> SegmentationModel:
-    """A network with random weights, the same every time."""
+    """A network with random weights, the same every time, and without dropout, whatever its head has."""
     torch.manual_seed(0)
-    spec = ModelSpec.model_validate({"weights": "none", "head_channels": 32, "dropout": 0.0} | settings)
-    return build_model(spec, num_classes=NUM_CLASSES)
+    spec = ModelSpec.model_validate({"weights": "none", "head_channels": 32} | settings)
+    model = build_model(spec, num_classes=NUM_CLASSES)
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+    return model
 
 
 def small_batch(num_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,3 +71,17 @@ def apart(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> flo
     assert ours.keys() == theirs.keys()
     left, right = (torch.cat([named[name].flatten() for name in theirs]) for named in (ours, theirs))
     return float((left - right).norm() / right.norm())
+
+
+def step_over_nccl(rank: int, num_workers: int, folder: Path, settings: dict[str, object], num_samples: int) -> None:
+    """What each process of a group runs; the first leaves loss, gradients and buffers in `folder`/found.pt."""
+    torch.cuda.set_device(rank)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    dist.init_process_group("nccl", init_method=f"file://{folder}/meeting", rank=rank, world_size=num_workers)
+    model = small_model(**settings)
+    group = Group(rank=rank, num_workers=num_workers, device=torch.device("cuda", rank))
+    loss, named = gradients(model, group, num_samples=num_samples)
+    if rank == 0:
+        buffers = {name: tensor.cpu() for name, tensor in model.named_buffers()}
+        torch.save({"loss": loss, "gradients": named, "buffers": buffers}, folder / "found.pt")
+    dist.destroy_process_group()

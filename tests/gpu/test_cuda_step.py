@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gpu_steps import apart, gradients, small_batch, small_model
+from roadbed.models import SegmentationModel
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
 from roadbed.training.precision import choose_precision
@@ -18,23 +19,29 @@ pytestmark = pytest.mark.gpu
 BACKBONES = ("efficientnet_lite0", "mobilenet_v3_large", "resnet50", "timm:mobilenetv2_100")
 
 
+def frozen_model(backbone: str) -> SegmentationModel:
+    return small_model(backbone=backbone, batch_norm="frozen")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_step_is_that_of_the_cpu(cuda: torch.device, backbone: str) -> None:
-    loss, ours = gradients(small_model(backbone=backbone), Group(device=cuda), num_samples=4)
-    expected, theirs = gradients(small_model(backbone=backbone), Group(), num_samples=4)
+    """With frozen batch norm: random weights under live statistics enlarge a rounding to 5 % of a gradient."""
+    loss, ours = gradients(frozen_model(backbone), Group(device=cuda), num_samples=4)
+    expected, theirs = gradients(frozen_model(backbone), Group(), num_samples=4)
     assert loss == pytest.approx(expected, rel=1e-4)
     assert apart(ours, theirs) < 1e-2
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_bf16_autocast_is_near_float32(cuda: torch.device, backbone: str) -> None:
+    """A CPU's bfloat16 is up to 0.07 away."""
     if not torch.cuda.is_bf16_supported():
         pytest.skip(f"{torch.cuda.get_device_name(cuda)} has no bfloat16")
     group = Group(device=cuda)
-    loss, ours = gradients(small_model(backbone=backbone), group, num_samples=4, precision="bf16")
-    expected, theirs = gradients(small_model(backbone=backbone), group, num_samples=4)
-    assert loss == pytest.approx(expected, rel=2e-2)
-    assert apart(ours, theirs) < 0.3
+    loss, ours = gradients(frozen_model(backbone), group, num_samples=4, precision="bf16")
+    expected, theirs = gradients(frozen_model(backbone), group, num_samples=4)
+    assert loss == pytest.approx(expected, rel=1e-2)
+    assert 0 < apart(ours, theirs) < 0.2
     assert all(gradient.dtype == torch.float32 for gradient in ours.values())
 
 
