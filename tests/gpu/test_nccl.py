@@ -14,7 +14,7 @@ from roadbed.training.group import Group
 pytestmark = pytest.mark.gpu
 
 NUM_SAMPLES = 6
-# Measured on a CPU: weights that are off by 1e-6 move these gradients by up to 0.006, statistics of halves by 1 and more.
+# On a CPU weights that are off by 1e-6 move these gradients by up to 0.006, and statistics of halves by 1 and more.
 FARTHEST = 0.1
 
 
