@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_takes_two_steps_and_evaluates_whole_frames(root: Path, path: Path) -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     where = (f"data.uri=file://{root}/cityscapes", f"output.store=file://{root}")
     job = load_job(path, (*SMALL, *where))
     assert run_attempt(job, Group()) == Outcome("finished")
