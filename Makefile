@@ -16,6 +16,10 @@ quickstart: install ## the whole way on this machine; CAMVID=DIR uses that CamVi
 test: install ## all tests that a laptop can run (some need CAMVID=DIR and say so)
 	@$(BIN)/python -m pytest
 
+.PHONY: test-gpu
+test-gpu: install ## the tests that need NVIDIA GPUs: CUDA, bf16, and with two of them NCCL and SyncBatchNorm
+	@$(BIN)/python -m pytest tests/gpu -m gpu
+
 .PHONY: check
 check: install ## ruff, mypy --strict, import contracts, links in the docs
 	@$(BIN)/ruff check .

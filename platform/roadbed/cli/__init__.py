@@ -23,7 +23,7 @@ VERBS = {
     "models": "list, show and promote the versions of the registry",
     "predict": "segment pictures with a model of the registry",
     "quickstart": "the whole way on this machine: data, training, registry, pictures",
-    "runs": "list, show and plot training runs, and read their logs",
+    "runs": "list, show, compare and plot training runs; read their logs and metrics",
     "train": "train a model by a job spec",
 }
 

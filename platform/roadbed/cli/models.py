@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from roadbed.cli.store import connection, store_option
+from roadbed.cli.table import iou_table
 
 
 @click.group()
@@ -104,14 +105,8 @@ def promote(reference: str, alias: str, force: bool, reason: str, store: str, **
 
 def class_table(card: dict[str, Any]) -> Any:
     """A table of a version's IoU per class with bars, in the order of its classes."""
-    from rich.table import Table
-
-    table = Table("class", "IoU", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in (label_class["name"] for label_class in card["label_space"]["classes"]):
-        iou = card["scores"]["iou_per_class"][name]
-        figure = "does not occur" if iou is None else f"{100 * iou:5.1f} %"
-        table.add_row(name, figure, "█" * round(20 * (iou or 0.0)))
-    return table
+    ious = card["scores"]["iou_per_class"]
+    return iou_table({row["name"]: ious[row["name"]] for row in card["label_space"]["classes"]})
 
 
 def _rows(registry: Any, name: str) -> list[dict[str, Any]]:

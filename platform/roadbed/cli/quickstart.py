@@ -67,7 +67,7 @@ def quickstart(camvid: str, spec: Path, output: Path, overrides: tuple[str, ...]
         with WorkProgress("prepare") as progress:
             dataset = prepare(source, open_store(job.data.uri), progress=progress.update)
         with TrainingProgress(job) as progress:
-            trained = complete(job, notify=tell, follow=progress.follow)
+            trained = complete(job, notify=progress.say, follow=progress.follow)
         assert trained.version is not None
         version = trained.version
         registry = Registry(open_store(job.output.store))

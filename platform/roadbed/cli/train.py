@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from roadbed.cli.store import connection, tell
+from roadbed.cli.store import connection
 
 
 @click.command()
@@ -30,7 +30,7 @@ def train(spec: Path, overrides: tuple[str, ...], takeover: bool) -> None:
     job = load_job(spec, overrides)
     with connection(job.output.store, job.data.uri, job.model.weights, needs_ray=True):
         with TrainingProgress(job) as progress:
-            trained = complete(job, takeover=takeover, notify=tell, follow=progress.follow)
+            trained = complete(job, takeover=takeover, notify=progress.say, follow=progress.follow)
         done = trained.status.progress
         said = "finished" if trained.is_new else "was finished before"
         click.echo(

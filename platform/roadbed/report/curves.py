@@ -1,7 +1,7 @@
 """How a training went, as one picture: loss, learning rate and scores over optimiser steps.
 
 Reads the metric lines of a run (`Run.lines("metrics")`): steps carry `step`, `loss` and `learning_rate`, evaluations
-carry `step`, `epoch`, `miou` and `pixel_accuracy`.
+carry `step`, `epoch`, `miou`, `pixel_accuracy` and perhaps `iou_per_class`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from roadbed.report.files import replacing
+from roadbed.report.pictures import save_figure
 
 LOSS_COLOR = "#1f5fa8"
 RATE_COLOR = "#6b6b6b"
 MIOU_COLOR = "#c2410c"
 ACCURACY_COLOR = "#15803d"
+# Ten that are told apart; beyond ten classes they come again with dashes.
+CLASS_COLORS = tuple(matplotlib.color_sequences["tab10"])
+CLASS_STYLES = ("-", "--", ":")
 # The smoothed loss averages over this share of all steps.
 SMOOTHING_SHARE = 0.03
 
@@ -28,23 +32,32 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 def draw_curves(lines: Lines, path: Path, *, title: str) -> None:
-    """Write the curves as PNG. Raises ValueError if there is no line at all."""
+    """Write the curves as PNG or SVG. Raises ValueError if there is no line at all."""
     if not lines:
         raise ValueError("there are no metric lines to draw")
-    figure = Figure(figsize=(10, 9), dpi=120, layout="constrained")
-    loss_axes, rate_axes, score_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 3))
+    evaluations = [line for line in lines if "miou" in line]
+    has_classes = any("iou_per_class" in line for line in evaluations)
+    heights = (3, 1, 3, 4) if has_classes else (3, 1, 3)
+    figure = Figure(figsize=(10, 13 if has_classes else 9), dpi=120, layout="constrained")
+    loss_axes, rate_axes, *score_axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     figure.suptitle(title, fontsize=14)
     _draw_loss(loss_axes, [line for line in lines if "loss" in line])
     _draw_rate(rate_axes, [line for line in lines if "learning_rate" in line])
-    _draw_scores(score_axes, [line for line in lines if "miou" in line])
-    score_axes.set_xlabel("optimiser steps")
-    score_axes.set_xlim(left=0)
-    score_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (loss_axes, rate_axes, score_axes):
+    _draw_scores(score_axes[0], evaluations)
+    if has_classes:
+        _draw_classes(score_axes[1], [line for line in evaluations if "iou_per_class" in line])
+    finish_axes([loss_axes, rate_axes, *score_axes])
+    save_figure(figure, path)
+
+
+def finish_axes(stacked: Sequence[Axes]) -> None:
+    """What all panels over the same steps have in common: the grid, the steps below."""
+    stacked[-1].set_xlabel("optimiser steps")
+    stacked[-1].set_xlim(left=0)
+    stacked[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in stacked:
         axes.grid(visible=True, color="#e3e3e3", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def smooth(values_N: np.ndarray[Any, Any], half_window: int) -> np.ndarray[Any, Any]:
@@ -99,6 +112,20 @@ def _draw_scores(axes: Axes, lines: Lines) -> None:
         color=MIOU_COLOR,
     )
     axes.legend(frameon=False, loc="lower right")
+
+
+def _draw_classes(axes: Axes, lines: Lines) -> None:
+    """A line per class, named beside its end by its last IoU, the best class on top."""
+    axes.set_ylabel("IoU of the classes, %")
+    axes.set_ylim(0, 100)
+    last = {name: iou for name, iou in lines[-1]["iou_per_class"].items() if iou is not None}
+    for place, name in enumerate(sorted(last, key=lambda name: -last[name])):
+        told = [(line["step"], line["iou_per_class"].get(name)) for line in lines]
+        steps, ious = zip(*((step, 100 * iou) for step, iou in told if iou is not None), strict=True)
+        color, style = CLASS_COLORS[place % len(CLASS_COLORS)], CLASS_STYLES[place // len(CLASS_COLORS) % 3]
+        label = f"{name} {ious[-1]:.1f}"
+        axes.plot(steps, ious, color=color, linestyle=style, marker="o", markersize=3, linewidth=1.5, label=label)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
 
 
 def _say(axes: Axes, text: str) -> None:

@@ -15,6 +15,7 @@ move loses, whenever it wakes up. What is inside a checkpoint is for training/ch
 from __future__ import annotations
 
 from roadbed.runs.attempt import Attempt, Heartbeat
+from roadbed.runs.figures import RunFigures
 from roadbed.runs.run import Run, list_runs
 from roadbed.runs.state import HEARTBEAT_S, LIVE, LOST_AFTER_S, CheckpointRef, Pointer, RunStatus
 
@@ -27,6 +28,7 @@ __all__ = [
     "Heartbeat",
     "Pointer",
     "Run",
+    "RunFigures",
     "RunStatus",
     "list_runs",
 ]

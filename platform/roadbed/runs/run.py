@@ -86,15 +86,34 @@ class Run:
         A step that was done again after a resume appears once, as the attempt logged it that the run descends from.
         Lines without a step are all there, whatever became of their attempt.
         """
+        return [line for _, lines in self.lines_of_attempts(kind) for line in lines]
+
+    def lines_of_attempts(self, kind: str) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """What `lines` gives, by attempt: its claim.json and its lines. Attempts without a line are there too."""
         status, _ = read_status(self.store)
         claims = dict(self.attempts())
         survivors = surviving_steps(claims, status.attempt if status else 0)
         return [
-            line
-            for attempt in claims
-            for line in _read_lines(self.store, f"attempts/{attempt:04d}/{kind}/")
-            if counts(line, attempt, survivors)
+            (
+                claim | {"attempt": attempt},
+                [
+                    line
+                    for line in _read_lines(self.store, f"attempts/{attempt:04d}/{kind}/")
+                    if counts(line, attempt, survivors)
+                ],
+            )
+            for attempt, claim in claims.items()
         ]
+
+    def new_segments(self, kind: str, seen: set[str]) -> list[dict[str, Any]]:
+        """The lines of all segments, of any attempt, whose keys are not `seen` yet; adds those keys."""
+        lines = []
+        for folder in sorted(self.store.list_folders("attempts")):
+            for info in self.store.list(f"attempts/{folder}/{kind}/"):
+                if info.key not in seen:
+                    lines += _parse_lines(self.store, info.key)
+                    seen.add(info.key)
+        return lines
 
     def wait_until_free(
         self,
@@ -240,13 +259,16 @@ def _with_lineage(details: Mapping[str, Any], pointer: Pointer) -> dict[str, Any
 
 
 def _read_lines(store: Store, prefix: str) -> list[dict[str, Any]]:
+    return [line for info in store.list(prefix) for line in _parse_lines(store, info.key)]
+
+
+def _parse_lines(store: Store, key: str) -> list[dict[str, Any]]:
     lines = []
-    for info in store.list(prefix):
-        for number, text in enumerate(store.get(info.key).splitlines(), start=1):
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                raise DamagedError(
-                    f"{store.uri}/{info.key}: line {number} is not JSON; delete this log segment to go on without it"
-                ) from None
+    for number, text in enumerate(store.get(key).splitlines(), start=1):
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            raise DamagedError(
+                f"{store.uri}/{key}: line {number} is not JSON; delete this log segment to go on without it"
+            ) from None
     return lines

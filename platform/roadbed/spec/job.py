@@ -41,5 +41,15 @@ class TrainJob(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _statistics_can_be_shared(self) -> TrainJob:
+        workers = self.workers
+        if self.model.batch_norm == "sync" and workers.num_workers > 1 and not workers.gpus_per_worker:
+            raise ValueError(
+                f"model.batch_norm: sync is for GPUs, found workers.num_workers {workers.num_workers} without; set "
+                "workers.gpus_per_worker to 1, or take live, or frozen for weights that are trained already"
+            )
+        return self
+
 
 KINDS: dict[str, type[TrainJob]] = {"train": TrainJob}

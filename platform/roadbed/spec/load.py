@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def differing_keys(ours: TrainJob, theirs: TrainJob, *, ignore: tuple[str, ...])
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))
     keys = [key for key in left | right if left.get(key) != right.get(key)]
     return [key for key in keys if key not in ignore and key.partition(".")[0] not in ignore]
+
+
+def differing_values(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Dotted keys in which written specs differ, but for the name, each with its value in every one of them.
+
+    The texts are taken as they stand, so that runs of an older version can be compared; None where a key is missing.
+    """
+    specs = [_flatten(yaml.safe_load(text) or {}) for text in texts]
+    values = {key: [spec.get(key) for spec in specs] for key in dict.fromkeys(key for spec in specs for key in spec)}
+    return {key: found for key, found in values.items() if key != "name" and any(value != found[0] for value in found)}
 
 
 def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:

@@ -51,8 +51,10 @@ class ModelSpec(Section):
     auxiliary_head: bool = Field(
         False, description="a second classifier half-way through the backbone, to train with alone"
     )
-    batch_norm: Literal["live", "frozen"] = Field(
-        "live", description="live: batch statistics of each worker's share; frozen: the weights' own statistics"
+    batch_norm: Literal["live", "frozen", "sync"] = Field(
+        "live",
+        description="live: batch statistics of each worker's share; sync: of all workers' shares together (on GPUs); "
+        "frozen: the weights' own statistics",
     )
 
     @property

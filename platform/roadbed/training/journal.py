@@ -6,6 +6,7 @@ Written by the first worker; the others hold a journal without an attempt, which
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ class Journal:
         """An evaluation that is done."""
         self.progress.pop("evaluating", None)
         self.progress |= {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
-        self._append("metrics", {"step": step, "epoch": epoch, "eval_s": round(seconds, 2)} | scores.to_json())
+        when = {"eval_s": round(seconds, 2), "at": round(time.time(), 3)}
+        self._append("metrics", {"step": step, "epoch": epoch} | when | scores.to_json())
         self._sink.set("roadbed_eval_miou", scores.miou)
         self._sink.set("roadbed_eval_pixel_accuracy", scores.pixel_accuracy)
         log.info(

@@ -27,6 +27,7 @@ from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.spec import TrainJob
 from roadbed.telemetry import MetricSink, NoMetrics
+from roadbed.training.batch_norm import synchronize_batch_norm
 from roadbed.training.checkpoint import (
     WEIGHTS,
     Checkpoint,
@@ -125,6 +126,7 @@ class Training:
             loss=self.loss,
             ignore_id=self.dataset.label_space.ignore_id,
             micro_batch=self.job.train.micro_batch,
+            num_passes=self._num_passes(),
         )
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)
@@ -329,7 +331,7 @@ class Training:
 
     def _agree_on_statistics(self) -> None:
         """Average live batch-norm statistics over the workers, before they are evaluated or saved."""
-        if self.job.model.batch_norm == "frozen":
+        if self.job.model.batch_norm != "live":
             return
         for model in (self.model, self.averaged.model if self.averaged else None):
             if model is not None:
@@ -356,14 +358,29 @@ class Training:
         if start is not None:
             spec = spec.model_copy(update={"weights": "none"})
             mean, std = (tuple(start.state["normalization"][key]) for key in ("mean", "std"))
-        return build_model(
+        model = build_model(
             spec,
             num_classes=self.dataset.label_space.num_classes,
             channel_mean=mean,
             channel_std=std,
             registry_uri=self.job.output.store,
             class_names=self.dataset.label_space.class_names,
-        ).to(self.group.device)
+        )
+        if self._is_synchronized:
+            synchronize_batch_norm(model)
+        return model.to(self.group.device)
+
+    @property
+    def _is_synchronized(self) -> bool:
+        """Whether batch norm looks at the shares of several workers."""
+        return self.job.model.batch_norm == "sync" and self.group.num_workers > 1
+
+    def _num_passes(self) -> int:
+        """Forward passes of every worker in a step, whatever its share: synchronised, they wait for each other."""
+        if not self._is_synchronized:
+            return 1
+        most_samples = -(-self.job.train.global_batch // self.group.num_workers)
+        return -(-most_samples // self.job.train.micro_batch)
 
     def _loader(self, split: str, num_threads: int, cache: ShardCache | None, memory: ShardMemory) -> Loader:
         return Loader(

@@ -5,20 +5,21 @@ b samples of a micro-batch, B of a worker's share, K classes, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from roadbed.models import SegmentationModel
+from roadbed.training.batch_norm import running_statistics
 from roadbed.training.group import Group
 from roadbed.training.loss import Divisors, Loss
 from roadbed.training.precision import Precision, autocast
+
+BLANK_PX = 64
 
 
 @dataclass
@@ -40,19 +41,31 @@ class GradientStep:
 
     A worker's loss is a sum over its share, divided by what the whole global batch weighs; so uneven shares, ignored
     pixels and class weights come out as in one process. A worker without samples in the last batch joins in with a
-    frame in which all pixels are ignored.
+    frame in which all pixels are ignored; so do those whose share ends before `num_passes` micro-batches are full.
     """
 
-    def __init__(self, model: SegmentationModel, group: Group, *, loss: Loss, ignore_id: int, micro_batch: int) -> None:
+    def __init__(
+        self,
+        model: SegmentationModel,
+        group: Group,
+        *,
+        loss: Loss,
+        ignore_id: int,
+        micro_batch: int,
+        num_passes: int = 1,
+    ) -> None:
         self._model, self._group = model, group
         self._loss = loss
         self._ignore_id = ignore_id
         self._micro_batch = micro_batch
+        self._num_passes = num_passes
         self._network: nn.Module = _Outputs(model)
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
                 self._network, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+            if group.device.type == "cpu":
+                self._lay_out_buckets()
 
     def __call__(
         self,
@@ -68,21 +81,41 @@ class GradientStep:
         `divisors` are those of the global batch; `seed` draws the dropout.
         """
         torch.manual_seed(seed)
-        if not len(images_B3HW):
-            images_B3HW = images_B3HW.new_zeros((1, *images_B3HW.shape[1:]))
-            masks_BHW = masks_BHW.new_full((1, *masks_BHW.shape[1:]), self._ignore_id)
         loss = torch.zeros((), device=self._group.device)
-        starts = range(0, len(images_B3HW), self._micro_batch)
-        for start in starts:
-            micro = slice(start, start + self._micro_batch)
-            with self._sync(is_last=start == starts[-1]), _running_statistics(self._model, images_B3HW[micro]):
+        parts = self._micro_batches(images_B3HW, masks_BHW)
+        for number, (images_b3HW, masks_bHW) in enumerate(parts, start=1):
+            with self._sync(is_last=number == len(parts)), running_statistics(self._model, images_b3HW):
                 with autocast(self._group.device, precision):
-                    outputs = self._network(images_B3HW[micro])
-                part = self._loss.of_outputs(outputs, masks_BHW[micro], divisors)
+                    outputs = self._network(images_b3HW)
+                part = self._loss.of_outputs(outputs, masks_bHW, divisors)
                 # DistributedDataParallel divides the sum of the gradients by the number of workers.
                 (part * self._group.num_workers).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
         return loss
+
+    def _lay_out_buckets(self) -> None:
+        """Let a blank frame go first, so that an attempt that goes on adds up as one that was never broken.
+
+        DistributedDataParallel lays out its buckets anew after the first pass, and with them the order in which the
+        gradients of three or more workers are summed.
+        """
+        self._model.eval()
+        images_B3HW = torch.zeros((1, 3, BLANK_PX, BLANK_PX), dtype=torch.uint8, device=self._group.device)
+        sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
+        self._model.zero_grad(set_to_none=True)
+        self._model.train()
+
+    def _micro_batches(
+        self, images_B3HW: torch.Tensor, masks_BHW: torch.Tensor
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        size = self._micro_batch
+        starts = range(0, len(images_B3HW), size)
+        parts = [(images_B3HW[start : start + size], masks_BHW[start : start + size]) for start in starts]
+        blank = (
+            images_B3HW.new_zeros((1, *images_B3HW.shape[1:])),
+            masks_BHW.new_full((1, *masks_BHW.shape[1:]), self._ignore_id),
+        )
+        return parts + [blank] * (self._num_passes - len(parts))
 
     def _sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         if isinstance(self._network, DistributedDataParallel) and not is_last:
@@ -101,19 +134,3 @@ class _Outputs(nn.Module):
         if self._model.aux_head is None:
             return (self._model(images_B3HW),)
         return self._model.forward_with_auxiliary(images_B3HW)
-
-
-@contextmanager
-def _running_statistics(model: nn.Module, images_b3HW: torch.Tensor) -> Iterator[None]:
-    """Normalise a single sample by the running statistics, and leave them alone.
-
-    Batch norm has no variance of one value, and the image-level branch of ASPP has one value per channel and sample.
-    """
-    live = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    if len(images_b3HW) > 1:
-        live = []
-    for module in live:
-        module.eval()
-    yield
-    for module in live:
-        module.train()
