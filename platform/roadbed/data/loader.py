@@ -13,8 +13,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -25,6 +26,7 @@ from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Split
 from roadbed.data.memory import ShardMemory
 from roadbed.data.order import EpochOrder, augmentation_seed, batches_of_process, batches_of_rank, lanes_of_rank
+from roadbed.data.paste import Paste
 from roadbed.data.reading import SampleReader
 from roadbed.errors import DamagedError
 from roadbed.spec import DataSpec
@@ -140,12 +142,26 @@ class Loader:
         order = self.order(epoch, seed=seed, global_batch=global_batch)
         lanes = lanes_of_rank(self._rank, num_ranks=self._num_ranks, num_lanes=global_batch)
 
+        paste = Paste.of(self._spec, self.split.class_pixels)
+
         def augmented(sample: int, out: Pair) -> None:
             sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
             augment.into(*self.split.decode_parts(sample, self.reader.read(sample)), seed=sample_seed, out=out)
 
+        def pasted(partners: dict[int, int], sample: int, out: Pair) -> None:
+            augmented(sample, out)
+            sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
+            if paste is not None and paste.happens(sample_seed):
+                part = np.empty_like(out[0]), np.empty_like(out[1])
+                with suppress(DamagedError) if self._spec.on_damaged == "skip" else nullcontext():
+                    augmented(partners[sample], part)
+                    paste.onto(out, part)
+
         def begin(number: int, samples: list[int]) -> Share:
-            return Share(number, samples, self._spec.crop_px, augmented, self._decoders, self._normalization)
+            fill = augmented
+            if paste is not None:
+                fill = partial(pasted, dict(zip(samples, order.partners(number, lanes).tolist(), strict=True)))
+            return Share(number, samples, self._spec.crop_px, fill, self._decoders, self._normalization)
 
         numbers = batches_of_process(first_batch, order.num_batches, process=process, num_processes=num_processes)
         shares = ((number, order.batch(number, lanes).tolist()) for number in numbers)

@@ -66,12 +66,25 @@ class EpochOrder:
 
         Fewer than `len(lanes)` in the last batch, where a lane may have ended.
         """
+        return self._samples(number, lanes, further=0.0)
+
+    def partners(self, number: int, lanes: range) -> IntArray:
+        """For each sample of `batch` another one of its window, by half the window further on in the shuffled order.
+
+        Every sample of an epoch is the partner of one sample, and of another one in another epoch. A window of a
+        single sample has no other: it is its own partner.
+        """
+        return self._samples(number, lanes, further=0.5)
+
+    def _samples(self, number: int, lanes: range, *, further: float) -> IntArray:
+        """What lies `further` windows behind the places of a batch, from a window's end on at its beginning again."""
         short, long_lanes = divmod(self.num_samples, self.num_lanes)
         own_lanes = np.arange(lanes.start, lanes.stop)
         going_lanes = own_lanes[number < short + (own_lanes < long_lanes)]
         positions = going_lanes * short + np.minimum(going_lanes, long_lanes) + number
         windows = np.searchsorted(self._window_ends, positions, side="right")
-        places = positions - self._window_starts[windows]
+        sizes = self._window_ends[windows] - self._window_starts[windows]
+        places = (positions - self._window_starts[windows] + (further * sizes).astype(np.int64)) % sizes
         samples = (self._window(window)[place] for window, place in zip(windows.tolist(), places.tolist(), strict=True))
         return np.fromiter(samples, np.int64, len(positions))
 

@@ -31,6 +31,12 @@ class DataSpec(Section):
     color_probability: Probability = Field(0.5, description="how often brightness, contrast and colours are changed")
     weather_probability: Probability = Field(0.0, description="how often it rains, or a shadow or the sun falls in")
     camera_probability: Probability = Field(0.0, description="how often a frame is blurred, noisy or compressed")
+    paste_probability: Probability = Field(
+        0.0, description="how often a crop gets the rare classes of another frame's crop, pixel upon pixel"
+    )
+    paste_share: Share = Field(
+        0.02, description="classes are rare that have less than this share of the labelled pixels"
+    )
     window_shards: int = Field(4, ge=1, description="samples are shuffled within windows of so many (shuffled) shards")
     prefetch_batches: int = Field(4, ge=1, le=64, description="batches decoded ahead of the training step")
     cache_mb: int = Field(
