@@ -53,7 +53,7 @@ def losses(job: TrainJob) -> list[float]:
 def differing(ours: TrainJob, theirs: TrainJob) -> list[str]:
     """Names of the tensors, of weights and optimiser, that are not the very same."""
     left, right = last_checkpoint(ours), last_checkpoint(theirs)
-    assert left.step == right.step == 8
+    assert left.step == right.step
     assert left.files.keys() == right.files.keys()
     return [
         f"{file}: {name}"
@@ -119,7 +119,13 @@ def test_a_worker_of_two_threads_gives_the_same_weights_again(tmp_path: Path, re
     request.addfinalizer(lambda: torch.set_num_threads(1))
     torch.set_num_threads(2)
     blocks_dataset(f"file://{tmp_path}/blocks")
-    everything = ("model.batch_norm=live", "model.dropout=0.2", "model.auxiliary_head=true", "loss.lovasz=1")
+    everything = (
+        "train.epochs=1",
+        "model.batch_norm=live",
+        "model.dropout=0.2",
+        "model.auxiliary_head=true",
+        "loss.lovasz=1",
+    )
     jobs = [job_of(tmp_path, "adamw", name, *everything) for name in ("once", "twice")]
     for job in jobs:
         assert run_attempt(job, Group(), num_threads=2) == Outcome("finished")
