@@ -186,10 +186,12 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     from roadbed.runtime.metrics import RayMetrics
     from roadbed.training.attempt import run_attempt
     from roadbed.training.group import Group
+    from roadbed.training.heap import keep_freed_memory
 
     context = ray.train.get_context()
     job = parse_job(config["spec"], origin="the job's spec")
     torch.set_num_threads(job.workers.cpus_per_worker)
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING)
     group = Group(
         rank=context.get_world_rank(), num_workers=context.get_world_size(), device=ray.train.torch.get_device()
