@@ -118,6 +118,7 @@ class Training:
             loss=self.loss,
             ignore_id=self.dataset.label_space.ignore_id,
             micro_batch=self.job.train.micro_batch,
+            largest_share=-(-self.job.train.global_batch // self.group.num_workers),
         )
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)

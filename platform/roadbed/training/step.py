@@ -41,7 +41,17 @@ class GradientStep:
     frame in which all pixels are ignored.
     """
 
-    def __init__(self, model: SegmentationModel, group: Group, *, loss: Loss, ignore_id: int, micro_batch: int) -> None:
+    def __init__(
+        self,
+        model: SegmentationModel,
+        group: Group,
+        *,
+        loss: Loss,
+        ignore_id: int,
+        micro_batch: int,
+        largest_share: int,
+    ) -> None:
+        """`largest_share` is the most samples that any worker gets of a global batch."""
         self._model, self._group = model, group
         self._loss = loss
         self._ignore_id = ignore_id
@@ -49,7 +59,11 @@ class GradientStep:
         self._network: nn.Module = _Outputs(model)
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
-                self._network, broadcast_buffers=False, gradient_as_bucket_view=True
+                self._network,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                # The same parameters in every step; but torch 2.14 cannot do it together with no_sync.
+                static_graph=largest_share <= micro_batch,
             )
 
     def __call__(
