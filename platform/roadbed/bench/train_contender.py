@@ -37,7 +37,7 @@ from roadbed.training.group import Group
 from roadbed.training.heap import keep_freed_memory
 from roadbed.training.loop import Training
 from roadbed.training.loss import Loss, class_weights
-from roadbed.training.optimizer import build_optimizer
+from roadbed.training.optimizer import AveragedModel, build_optimizer
 from roadbed.training.precision import autocast, choose_precision
 
 READY = "ready"
@@ -87,10 +87,16 @@ class Settings:
 class Turns:
     """The turns that the race gives, taken at every step: `step()` waits for the first, and then lets N steps pass."""
 
-    def __init__(self, num_steps: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        num_steps: int,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        averaged: AveragedModel | None = None,
+    ) -> None:
         self.phases: Phases | None = None
         self._num_steps = num_steps
-        self._model, self._optimizer = model, optimizer
+        self._watched = (model, optimizer, averaged)
         self._done = -WARM_UP_STEPS
         self._began = 0.0
 
@@ -109,7 +115,7 @@ class Turns:
         self._done += 1
         self._began = time.perf_counter()
         if word == "phases":
-            self.phases = Phases(self._model, self._optimizer)
+            self.phases = Phases(*self._watched)
 
     def _tell(self) -> None:
         seconds = time.perf_counter() - self._began
@@ -221,7 +227,7 @@ def _roadbed(settings: Settings, rank: int) -> None:
             cache=cache,
             is_fenced=is_fenced,
         )
-        sink.turns = Turns(settings.num_steps, training.model, training.optimizer)
+        sink.turns = Turns(settings.num_steps, training.model, training.optimizer, training.averaged)
         training.run()
 
 

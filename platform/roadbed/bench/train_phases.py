@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-PHASES = ("data wait", "forward", "loss and backward", "optimiser", "other")
-"""`other`: the average of the weights, the journal, sums over workers, numbers of the loss, and the loop itself."""
+from roadbed.training.optimizer import AveragedModel
+
+PHASES = ("data wait", "forward", "loss and backward", "optimiser", "average", "other")
+"""`average` is that of the weights (EMA); `other` the journal, sums over workers, and the loop itself."""
 
 
 class Phases:
     """Watches a model and its optimiser until `end`, which tells the seconds of every phase."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, averaged: AveragedModel | None = None
+    ) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
         self._last = time.perf_counter()
+        self._averaged = averaged
+        if averaged is not None:
+            vars(averaged)["update"] = self._timed(averaged.update)
         self._hooks = [
             model.register_forward_pre_hook(lambda *_: self.mark("other")),
             model.register_forward_hook(lambda *_: self.mark("forward")),
@@ -44,4 +52,14 @@ class Phases:
         self.mark("other")
         for hook in self._hooks:
             hook.remove()
+        if self._averaged is not None:
+            del vars(self._averaged)["update"]
         return {phase: self._seconds[phase] for phase in PHASES}
+
+    def _timed(self, update: Callable[..., None]) -> Callable[..., None]:
+        def timed(model: nn.Module, *, step: int) -> None:
+            self.mark("other")
+            update(model, step=step)
+            self.mark("average")
+
+        return timed

@@ -12,7 +12,7 @@ from roadbed.bench.train_phases import PHASES
 from roadbed.bench.train_race import OURS, Result
 
 COLORS = {"bare": "#8c8c8c", OURS: "#1f77b4", "reference": "#c7c7c7"}
-PHASE_COLORS = ("#d62728", "#1f77b4", "#6baed6", "#2ca02c", "#bdbdbd")
+PHASE_COLORS = ("#d62728", "#1f77b4", "#6baed6", "#2ca02c", "#98df8a", "#bdbdbd")
 
 
 def draw_training(results: Sequence[Result], path: Path) -> None:
