@@ -50,7 +50,9 @@ def gradients(
         synchronize_batch_norm(model)
     model.to(group.device).train()
     loss = Loss(LossSpec(), torch.ones(NUM_CLASSES, device=group.device), ignore_id=IGNORE_ID)
-    step = GradientStep(model, group, loss=loss, ignore_id=IGNORE_ID, micro_batch=num_samples)
+    step = GradientStep(
+        model, group, loss=loss, ignore_id=IGNORE_ID, micro_batch=num_samples, largest_share=num_samples
+    )
     images_B3HW, masks_BHW = small_batch(num_samples)
     share = slice(group.rank, None, group.num_workers)
     divisors = loss.divisors(masks_BHW)

@@ -56,7 +56,9 @@ def test_passes_beyond_a_workers_share_change_no_gradient() -> None:
     model = small_model(batch_norm="frozen")
     loss, expected = gradients(model, Group(), num_samples=2)
     criterion = Loss(LossSpec(), torch.ones(NUM_CLASSES), ignore_id=255)
-    step = GradientStep(model, Group(), loss=criterion, ignore_id=255, micro_batch=2, num_passes=3)
+    step = GradientStep(
+        model, Group(), loss=criterion, ignore_id=255, micro_batch=2, largest_share=6, is_synchronized=True
+    )
     model.zero_grad()
     images_B3HW, masks_BHW = small_batch(2)
     own = step(images_B3HW, masks_BHW, divisors=criterion.divisors(masks_BHW), precision="fp32", seed=0)

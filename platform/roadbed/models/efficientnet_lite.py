@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from roadbed.models.activation import ReLU6
 from roadbed.models.depthwise import DepthwiseConv2d, pad, strided_padding
 from roadbed.models.features import FeatureChannels, Features
 
@@ -54,7 +55,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, *, output_stride: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(Stem(), batch_norm(STEM_CHANNELS), nn.ReLU6(inplace=True))
+        self.stem = nn.Sequential(Stem(), batch_norm(STEM_CHANNELS), ReLU6())
         self.stages = nn.ModuleList()
         channels, stride, dilation = STEM_CHANNELS, 2, 1
         for stage in STAGES:
@@ -103,11 +104,11 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and in_channels == stage.channels
         self.expand = nn.Sequential()
         if stage.expansion != 1:
-            self.expand.extend([nn.Conv2d(in_channels, wide, 1, bias=False), batch_norm(wide), nn.ReLU6(inplace=True)])
+            self.expand.extend([nn.Conv2d(in_channels, wide, 1, bias=False), batch_norm(wide), ReLU6()])
         self.depthwise = nn.Sequential(
             DepthwiseConv2d(wide, stage.kernel, stride=stride, dilation=dilation, is_tf_aligned=True),
             batch_norm(wide),
-            nn.ReLU6(inplace=True),
+            ReLU6(),
         )
         self.project = nn.Sequential(nn.Conv2d(wide, stage.channels, 1, bias=False), batch_norm(stage.channels))
 

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from roadbed.models.deeplab import enlarge
 from roadbed.models.depthwise import DepthwiseConv2d
+from roadbed.models.pointwise import PointwiseConv2d, replace_pointwise
 from roadbed.spec import ModelSpec
 
 Channels = tuple[float, float, float]
@@ -77,6 +78,7 @@ class SegmentationModel(nn.Module):
         self.spec = spec
         self.num_classes = num_classes
         self.start_note = ""
+        replace_pointwise(self)
         _lay_out(self)
 
     @property
@@ -137,10 +139,10 @@ def _lay_out(model: nn.Module) -> None:
     """Give weights the strides in which their gradients come, or DistributedDataParallel warns of a mismatch.
 
     Of dimensions of size 1 only (1x1 kernels, and torch's own depthwise convolutions): the order of values in memory,
-    which fused optimisers and files go by, stays as it is.
+    which fused optimisers and files go by, stays as it is. Our own convolutions give gradients as their weights lie.
     """
     for module in model.modules():
-        if not isinstance(module, nn.Conv2d) or isinstance(module, DepthwiseConv2d):
+        if not isinstance(module, nn.Conv2d) or isinstance(module, DepthwiseConv2d | PointwiseConv2d):
             continue
         if (module.kernel_size == (1, 1) and module.groups == 1) or module.weight.shape[1] == 1:
             weight = torch.empty_like(module.weight, memory_format=torch.channels_last)

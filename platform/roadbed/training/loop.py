@@ -126,7 +126,8 @@ class Training:
             loss=self.loss,
             ignore_id=self.dataset.label_space.ignore_id,
             micro_batch=self.job.train.micro_batch,
-            num_passes=self._num_passes(),
+            largest_share=-(-self.job.train.global_batch // self.group.num_workers),
+            is_synchronized=self._is_synchronized,
         )
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)
@@ -374,13 +375,6 @@ class Training:
     def _is_synchronized(self) -> bool:
         """Whether batch norm looks at the shares of several workers."""
         return self.job.model.batch_norm == "sync" and self.group.num_workers > 1
-
-    def _num_passes(self) -> int:
-        """Forward passes of every worker in a step, whatever its share: synchronised, they wait for each other."""
-        if not self._is_synchronized:
-            return 1
-        most_samples = -(-self.job.train.global_batch // self.group.num_workers)
-        return -(-most_samples // self.job.train.micro_batch)
 
     def _loader(self, split: str, num_threads: int, cache: ShardCache | None, memory: ShardMemory) -> Loader:
         return Loader(

@@ -41,7 +41,7 @@ class GradientStep:
 
     A worker's loss is a sum over its share, divided by what the whole global batch weighs; so uneven shares, ignored
     pixels and class weights come out as in one process. A worker without samples in the last batch joins in with a
-    frame in which all pixels are ignored; so do those whose share ends before `num_passes` micro-batches are full.
+    frame in which all pixels are ignored.
     """
 
     def __init__(
@@ -52,17 +52,28 @@ class GradientStep:
         loss: Loss,
         ignore_id: int,
         micro_batch: int,
-        num_passes: int = 1,
+        largest_share: int,
+        is_synchronized: bool = False,
     ) -> None:
+        """`largest_share` is the most samples that any worker gets of a global batch.
+
+        With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
+        the largest share takes, whatever its own.
+        """
         self._model, self._group = model, group
         self._loss = loss
         self._ignore_id = ignore_id
         self._micro_batch = micro_batch
-        self._num_passes = num_passes
+        most_passes = -(-largest_share // micro_batch)
+        self._num_passes = most_passes if is_synchronized else 1
         self._network: nn.Module = _Outputs(model)
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
-                self._network, broadcast_buffers=False, gradient_as_bucket_view=True
+                self._network,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+                # The same parameters in every step; but torch 2.14 cannot do it together with no_sync.
+                static_graph=most_passes == 1,
             )
             if group.device.type == "cpu":
                 self._lay_out_buckets()
