@@ -62,13 +62,17 @@ def show(name: str, store: str) -> None:
         click.echo(f"{run.uri}: {status.state}" + (f" ({status.reason})" if status.reason else ""))
         for number, claim in run.attempts():
             resumed = f"from step {claim['resumed_step']}" if claim["resumed_attempt"] else "from the start"
-            click.echo(f"attempt {number}: {resumed}, {claim['num_workers']} workers on {claim['host']}")
+            lost = claim.get("lost_steps", 0)
+            before = f", {lost} steps of the attempt before were lost" if lost else ""
+            click.echo(f"attempt {number}: {resumed}, {claim['num_workers']} workers on {claim['host']}{before}")
         pointer = run.pointer()
         for ref in pointer.checkpoints:
             click.echo(f"checkpoint: step {ref.step} ({ref.key})")
         if pointer.best is not None and pointer.best.score is not None:
             click.echo(f"best: step {pointer.best.step}, mIoU {100 * pointer.best.score:.1f} %")
         for line in run.lines("metrics"):
+            if "notice" in line:
+                click.echo(f"notice: step {line['step']}, {line['notice']}")
             if "miou" in line:
                 accuracy = f"pixel accuracy {100 * line['pixel_accuracy']:.1f} %"
                 click.echo(f"epoch {line['epoch']}: mIoU {100 * line['miou']:.1f} %, {accuracy}")

@@ -23,7 +23,7 @@ from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
 from roadbed.registry import Registry, Version, looks_like_reference
 from roadbed.runs import Run, RunStatus
 from roadbed.runtime.session import last_line, own_signals, ray_session, worker_environment
-from roadbed.spec import TrainJob, dump_job, parse_job
+from roadbed.spec import TrainJob, WorkersSpec, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
@@ -139,11 +139,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
             train_worker,
             train_loop_config={"spec": dump_job(job), "start_id": start_id},
             torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=workers.num_workers,
-                use_gpu=workers.gpus_per_worker > 0,
-                resources_per_worker={"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
-            ),
+            scaling_config=ScalingConfig(**_scaling(workers)),
             run_config=RunConfig(
                 name=job.name,
                 storage_path=scratch,
@@ -170,6 +166,17 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
         raise getattr(errors, outcome["error"])(outcome["reason"])
 
 
+def _scaling(workers: WorkersSpec) -> dict[str, Any]:
+    """How many workers Ray Train starts, and where: the arguments of its ScalingConfig."""
+    number = workers.num_workers
+    return {
+        "num_workers": (number.min, number.max) if number.is_elastic else number.min,
+        "use_gpu": workers.gpus_per_worker > 0,
+        "resources_per_worker": {"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
+        "elastic_resize_monitor_interval_s": workers.resize_s,
+    }
+
+
 def _end(run: Run, start_id: str, reason: str, *, state: Literal["failed", "stopped"]) -> None:
     """End the newest attempt in the store, if it is of this start and says that it runs."""
     attempts = run.attempts()
@@ -184,6 +191,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from roadbed.runtime.metrics import RayMetrics
+    from roadbed.runtime.preemption import preemption_notice
     from roadbed.training.attempt import run_attempt
     from roadbed.training.group import Group
 
@@ -201,6 +209,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         sink=RayMetrics(job.name) if group.is_first else None,
         num_threads=job.workers.cpus_per_worker,
         on_epoch=ray.train.report,
+        notice=preemption_notice,
     )
     return asdict(outcome)
 

@@ -34,10 +34,11 @@ class TrainJob(Section):
 
     @model_validator(mode="after")
     def _every_worker_has_a_lane(self) -> TrainJob:
-        if self.train.global_batch < self.workers.num_workers:
+        most = self.workers.num_workers.max
+        if self.train.global_batch < most:
             raise ValueError(
                 f"train.global_batch: {self.train.global_batch} samples cannot be shared by workers.num_workers "
-                f"{self.workers.num_workers}; give every worker at least one"
+                f"{most}; give every worker at least one"
             )
         return self
 

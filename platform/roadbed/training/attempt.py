@@ -7,6 +7,7 @@ exception: whoever started the group must not start it again for what will fail 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from roadbed.telemetry import MetricSink
 from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
+from roadbed.training.notices import Ask
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +46,26 @@ def run_attempt(
     sink: MetricSink | None = None,
     num_threads: int = 1,
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+    notice: Ask | None = None,
 ) -> Outcome:
     """Train `job` from where its run stands. The same outcome on every worker of the group.
 
-    `start_id` is the same for all attempts that one start of the run makes, and another for every start.
+    `start_id` is the same for all attempts that one start of the run makes, and another for every start. `notice` tells
+    of nodes that are about to go, where somebody knows of them.
     """
     attempt: Attempt | None = None
     training: Training | None = None
     with ExitStack() as stack:
         keep_in = stack.enter_context(_kept_log())
         try:
-            attempt, start = _begin(job, group, start_id)
+            attempt, start, num_lost = _begin(job, group, start_id)
             keep_in(attempt)
-            log.info("attempt begins: workers=%d step=%d", group.num_workers, start.step if start else 0)
+            step = start.step if start else 0
+            log.info("attempt begins: workers=%d step=%d lost_steps=%d", group.num_workers, step, num_lost)
             is_fenced = stack.enter_context(_beating(attempt, lambda: training))
             settings = {"sink": sink, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
-            training = _prepare(job, group, attempt, start, **settings)
+            training = _prepare(job, group, attempt, start, **settings, notice=notice)
+            training.journal.lost(num_lost)
             training.run()
             outcome = Outcome("finished")
         except FencedError as error:
@@ -88,25 +94,30 @@ def _finish(attempt: Attempt | None, training: Training | None, group: Group, ou
     return outcome
 
 
-def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, Checkpoint | None]:
+def _begin(job: TrainJob, group: Group, start_id: str) -> tuple[Attempt | None, Checkpoint | None, int]:
     """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given the latter.
 
-    A group that Ray restarts ends here if the run was taken by another start meanwhile.
+    With it comes how many steps of the attempt before are lost, as far as its heart told before it stopped. A group
+    that Ray restarts ends here if the run was taken by another start meanwhile.
     """
     attempt: Attempt | None = None
     start: Checkpoint | None = None
+    num_lost = 0
+    processes = group.gather(f"{socket.gethostname()}:{os.getpid()}")
     with group.together():
         if group.is_first:
             run = Run(open_store(job.output.store), job.name)
             starts = [claim.get("start_id") for _, claim in run.attempts()]
             if start_id in starts and starts[-1] != start_id:
                 raise FencedError(f"run {job.name} was taken by a newer start; this one ends")
-            found = newest_whole_checkpoint(run)
+            found, before = newest_whole_checkpoint(run), run.status()
             lineage = {"resumed_attempt": found[0].attempt, "resumed_step": found[0].step} if found else {}
+            num_lost = max(0, (before.step if before else 0) - (found[0].step if found else 0))
             where = {"num_workers": group.num_workers, "device": str(group.device), "host": socket.gethostname()}
-            attempt = run.claim(details=lineage | where | {"start_id": start_id})
+            told = {"start_id": start_id, "lost_steps": num_lost, "processes": processes}
+            attempt = run.claim(details=lineage | where | told)
             start = found[1] if found else None
-    return attempt, group.from_first(start)
+    return attempt, group.from_first(start), num_lost
 
 
 def _prepare(

@@ -41,6 +41,7 @@ from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
 from roadbed.training.loss import Divisors, Loss, class_weights
+from roadbed.training.notices import Ask, Notices
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
@@ -63,7 +64,8 @@ class Training:
 
     `attempt` is given to the first worker alone, and `is_fenced` tells it that a newer one has taken the run;
     `start` is the checkpoint to go on from, the same on every worker. Making a Training does not wait for other
-    workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker.
+    workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker. `notice` tells of nodes that
+    are about to go.
 
     Raises RoadbedError where spec, dataset, weights and checkpoint do not fit each other.
     """
@@ -81,6 +83,7 @@ class Training:
         cache: ShardCache | None = None,
         on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
         is_fenced: Callable[[], bool] = lambda: False,
+        notice: Ask | None = None,
     ) -> None:
         self.job, self.dataset, self.group = job, dataset, group
         self.position = Position()
@@ -99,11 +102,14 @@ class Training:
         weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.loss.class_balance)
         self.loss = Loss(job.loss, weights_K.to(group.device), ignore_id=dataset.label_space.ignore_id)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
-        self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
+        counts = {key: start.state.get(key, 0) if start else 0 for key in ("skipped_samples", "notices")}
+        self.journal.resume(self.scores, num_skipped=counts["skipped_samples"], num_notices=counts["notices"])
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._unsettled: UnsettledStep | None = None
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
+        self._notices = Notices(notice, interval_s=job.workers.notice_s)
+        self._asks_for_notice = False
         self._on_epoch = on_epoch
 
     def run(self) -> dict[str, Any]:
@@ -143,7 +149,10 @@ class Training:
         self.model.train()
         while position.batch < self.batches_per_epoch:
             self._step(batches)
-            if position.batch < self.batches_per_epoch and position.step % self.job.output.checkpoint_steps == 0:
+            notice = self._notices.ask() if self._asks_for_notice else None
+            if notice is not None:
+                self._heed(notice)
+            elif position.batch < self.batches_per_epoch and position.step % self.job.output.checkpoint_steps == 0:
                 self._settle()
                 self._save(score=None)
         self._settle()
@@ -158,8 +167,10 @@ class Training:
         waited_s = time.perf_counter() - began
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
-        sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped)])
+        is_due = self.group.is_first and self._notices.is_due()
+        sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped), is_due])
         divisors, num_samples, num_skipped = Divisors(sums[0], sums[1]), int(sums[2]), int(sums[3])
+        self._asks_for_notice = sums[4] > 0
         if num_skipped:
             self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
@@ -258,11 +269,30 @@ class Training:
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         return scores.miou
 
+    def _heed(self, notice: str) -> None:
+        """A node is about to go: save what was done, and train on once it is whole in the store.
+
+        If it could not be written, the notice is asked for and heeded again.
+        """
+        began = time.perf_counter()
+        self._settle()
+        self.journal.noticed(notice, step=self.position.step, epoch=self.position.epoch)
+        self._save(score=None)
+        is_whole = True
+        with self.group.together():
+            if self.writer is not None:
+                is_whole = self.writer.wait()
+                self.journal.checkpoint(self.writer.trouble)
+        if self.group.sum([not is_whole]) == [0]:
+            self._notices.heed(notice)
+            log.info("saved in time: step=%d seconds=%.2f", self.position.step, time.perf_counter() - began)
+
     def _save(self, *, score: float | None) -> None:
         self._agree_on_statistics()
         with self.group.together():
             if self.writer is not None:
                 self.writer.save(self._checkpoint(), score=score)
+                self.journal.checkpoint(self.writer.trouble)
 
     def _checkpoint(self) -> Checkpoint:
         """What the run needs to go on from here, as copies that later steps do not change."""
@@ -276,7 +306,9 @@ class Training:
             "precision": self.precision,
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
+            "is_unscored": self.position.batch == self.batches_per_epoch,
             "skipped_samples": self.journal.num_skipped,
+            "notices": self.journal.num_notices,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
         }
