@@ -16,6 +16,10 @@ quickstart: install ## the whole way on this machine; CAMVID=DIR uses that CamVi
 test: install ## all tests that a laptop can run (some need CAMVID=DIR and say so)
 	@$(BIN)/python -m pytest
 
+.PHONY: test-all
+test-all: install ## all tests, and the soaks that take many minutes
+	@$(BIN)/python -m pytest -m "soak or not soak"
+
 .PHONY: check
 check: install ## ruff, mypy --strict, import contracts, links in the docs
 	@$(BIN)/ruff check .

@@ -1,0 +1,178 @@
+"""What a run survives, on real Ray over a real S3 server, with real kills: workers, driver, store, disk, a takeover."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from drivers import driving, ids_of, losses_of
+from fault_proxy import proxied
+from roadbed.data.dataset import Dataset
+from roadbed.runs import Run
+from roadbed.runtime import local
+from roadbed.spec import TrainJob
+from roadbed.storage import open_store
+from roadbed.training.attempt import Outcome, run_attempt
+from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
+from roadbed.training.group import Group
+from support import blocks_dataset, blocks_job
+
+pytestmark = [pytest.mark.s3, pytest.mark.ray]
+
+ROOT_URI = "s3://roadbed/survival"
+EPOCHS, TRAIN, GLOBAL_BATCH = 2, 62, 4
+STEPS_PER_EPOCH = -(-TRAIN // GLOBAL_BATCH)
+NUM_STEPS = EPOCHS * STEPS_PER_EPOCH
+CHECKPOINT_STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def dataset(s3_server: object) -> Dataset:
+    return blocks_dataset(f"{ROOT_URI}/blocks", train=TRAIN, val=11)
+
+
+def job(name: str, *overrides: str, root: str = ROOT_URI) -> TrainJob:
+    settings = (
+        f"train.epochs={EPOCHS}",
+        "model.backbone=timm:test_efficientnet",
+        "train.learning_rate=0.01",
+        "train.ema_decay=0.9",
+    )
+    return blocks_job(root, *settings, f"output.checkpoint_steps={CHECKPOINT_STEPS}", *overrides, name=name)
+
+
+def run_of(made: TrainJob) -> Run:
+    return Run(open_store(made.output.store), made.name)
+
+
+def last_of(made: TrainJob) -> Checkpoint:
+    found = newest_whole_checkpoint(run_of(made))
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def unbroken(dataset: Dataset) -> TrainJob:
+    """By one process, without Ray: its batches and scores are those of any number of workers."""
+    made = job("unbroken")
+    torch.set_num_threads(1)
+    assert run_attempt(made, Group()) == Outcome("finished")
+    return made
+
+
+def test_a_worker_that_is_killed_costs_the_steps_since_the_last_checkpoint(
+    unbroken: TrainJob, ray_head: object, tmp_path: Path
+) -> None:
+    broken = job("worker-killed", "workers.num_workers=2")
+    with driving(broken, tmp_path) as driver:
+        driver.until_step(STEPS_PER_EPOCH // 2)
+        os.kill(driver.workers()[1], signal.SIGKILL)
+        assert driver.wait() == 0, driver.said()
+    claims = dict(run_of(broken).attempts())
+    assert list(claims) == [1, 2]
+    assert claims[2]["resumed_step"] > 0
+    assert 0 <= claims[2]["lost_steps"] <= 2 * CHECKPOINT_STEPS, "one checkpoint may have been on its way"
+    assert ids_of(broken) == ids_of(unbroken)
+    assert losses_of(broken) == pytest.approx(losses_of(unbroken), rel=1e-3)
+
+
+def test_a_stale_start_that_wakes_up_writes_nothing_more_and_ends_with_words(
+    unbroken: TrainJob, ray_head: object, tmp_path: Path
+) -> None:
+    stale = job("stale")
+    with driving(stale, tmp_path) as driver:
+        driver.until_step(3)
+        asleep = [driver.process.pid, *driver.workers()]
+        for pid in asleep:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            assert run_attempt(stale, Group(), start_id="another") == Outcome("finished")
+            before = listing(stale)
+        finally:
+            for pid in asleep:
+                os.kill(pid, signal.SIGCONT)
+        assert driver.wait() == 1
+        assert (
+            "attempt 1 was replaced by attempt 2" in driver.said() or "a newer attempt has taken over" in driver.said()
+        )
+    assert listing(stale) == before
+    assert ids_of(stale) == ids_of(unbroken)
+    assert_same_weights(stale, unbroken)
+
+
+def test_a_full_disk_costs_no_more_than_the_checkpoints_of_its_time(
+    unbroken: TrainJob, ray_head: object, tmp_path: Path
+) -> None:
+    """The worker may write no file of more than 1 MB for a while; the kernel refuses what a full disk refuses."""
+    full = job("disk-full")
+    with driving(full, tmp_path) as driver:
+        driver.until_step(CHECKPOINT_STEPS + 1)
+        (worker,) = driver.workers()
+        _, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (1_000_000, hard))
+        told = driver.until(lambda status: "not_saved" in status.progress, "a checkpoint that was not written")
+        assert "make room, or set TMPDIR" in told.progress["not_saved"]
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
+        assert driver.wait() == 0, driver.said()
+    assert len(run_of(full).attempts()) == 1
+    assert any("checkpoint not written" in line["text"] for line in run_of(full).lines("log"))
+    assert last_of(full).step == NUM_STEPS
+    assert_same_weights(full, unbroken)
+
+
+def test_a_store_that_is_slow_busy_cut_off_and_killed_is_sat_out(ray_head: object, tmp_path: Path) -> None:
+    """All uploads go through a proxy that breaks them, to a server of the test's own that is killed for 25 s."""
+    folder = tmp_path / "local"
+    state = local.up(folder, with_ray=False)
+    try:
+        assert state.store is not None
+        with proxied(state.store.endpoint) as proxy, pytest.MonkeyPatch.context() as patch:
+            for name, value in (local.environment(state) | {"AWS_ENDPOINT_URL": proxy.url}).items():
+                patch.setenv(name, value)
+            root = f"{ROOT_URI}-away"
+            blocks_dataset(f"{root}/blocks", train=TRAIN, val=11)
+            patch.setenv("ROADBED_LOCAL_DIR", str(folder))
+            # Large enough for uploads in parts.
+            made = job("away", "model.backbone=efficientnet_lite0", root=root)
+            with driving(made, tmp_path) as driver:
+                driver.until_step(2)
+                for method in ("GET", "PUT", "POST"):
+                    proxy.spoil_share(method, 0.2, seed=1)
+                proxy.num_cuts_left = 5
+                driver.until_step(STEPS_PER_EPOCH)
+                assert state.store is not None
+                os.kill(state.store.process.pid, signal.SIGKILL)
+                time.sleep(25)
+                state = local.up(folder, with_ray=False)
+                assert driver.wait() == 0, driver.said()
+            assert proxy.num_cuts_left == 0
+            assert proxy.num_spoilt > 20
+            assert len(run_of(made).attempts()) == 1
+            assert [len(keys) for keys in ids_of(made)] == [4] * (STEPS_PER_EPOCH - 1) + [2] + [4] * (
+                STEPS_PER_EPOCH - 1
+            ) + [2]
+            assert last_of(made).step == NUM_STEPS
+    finally:
+        local.down(folder)
+
+
+def listing(made: TrainJob) -> dict[str, str]:
+    """Every object of a run with its checksum."""
+    store = run_of(made).store
+    return {info.key: store.get_with_etag(info.key)[1] for info in store.list()}
+
+
+def assert_same_weights(made: TrainJob, other: TrainJob) -> None:
+    """To the last bit, averaged weights and optimiser's state included; and hence the same scores."""
+    left, right = last_of(made), last_of(other)
+    assert left.state["scores"] == right.state["scores"]
+    for name, tensors in left.files.items():
+        assert tensors.keys() == right.files[name].keys()
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, right.files[name][key]), f"{name}: {key}"
