@@ -70,6 +70,8 @@ def nodes(s3_server: object) -> Iterator[Nodes]:
         patch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")
+        patch.setenv("RAY_TMPDIR", str(folder))
+        (folder / "ray").mkdir()  # Where a Cluster writes its address down.
         _read_token_anew()
         nodes = Nodes(folder)
         patch.setenv("RAY_ADDRESS", nodes.address)

@@ -176,3 +176,24 @@ def assert_same_weights(made: TrainJob, other: TrainJob) -> None:
         assert tensors.keys() == right.files[name].keys()
         for key, tensor in tensors.items():
             assert torch.equal(tensor, right.files[name][key]), f"{name}: {key}"
+
+
+def test_a_driver_that_is_told_to_end_lets_its_workers_save(
+    unbroken: TrainJob, ray_head: object, tmp_path: Path
+) -> None:
+    told = job("sigterm", "output.checkpoint_steps=1000")
+    with driving(told, tmp_path) as driver:
+        driver.until_step(3)
+        driver.process.send_signal(signal.SIGTERM)
+        assert driver.wait() == 130, driver.said()
+        assert "run sigterm was stopped" in driver.said()
+    status = run_of(told).status()
+    assert status is not None
+    assert status.state == "stopped"
+    latest = run_of(told).pointer().latest
+    assert latest is not None
+    assert latest.step == status.step >= 3
+    assert run_attempt(told, Group()) == Outcome("finished")
+    assert dict(run_of(told).attempts())[2]["lost_steps"] == 0
+    assert ids_of(told) == ids_of(unbroken)
+    assert_same_weights(told, unbroken)

@@ -175,7 +175,7 @@ def test_without_a_folder_for_temporary_files_it_is_told_likewise(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
-    with pytest.raises(StoreError, match="Not a directory.*set TMPDIR"), _scratch():
+    with pytest.raises(StoreError, match=r"Not a directory.*set TMPDIR"), _scratch():
         pass
 
 
@@ -199,3 +199,43 @@ def test_a_disk_without_room_is_told_with_what_to_do(tmp_path: Path) -> None:
         pytest.skip(f"no namespaces for users here: {done.stderr}")
     assert "No space left on device" in done.stdout, done.stderr
     assert "make room, or set TMPDIR" in done.stdout
+
+
+def test_a_run_that_is_asked_to_stop_saves_what_it_did_and_ends(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, step = job(root), Training._step
+
+    def step_then_asked(self: Training, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.position.step == 3:
+            assert run_of(made).ask_to_stop(attempt=1)
+            attempts[0].beat(3, {})
+
+    attempts: list[Attempt] = []
+    claim = Run.claim
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "claim", lambda self, **details: attempts.append(claim(self, **details)) or attempts[-1])
+        patch.setattr(Training, "_step", step_then_asked)
+        outcome = run_attempt(made, Group())
+    assert (outcome.state, outcome.error) == ("stopped", "StoppedError")
+    assert outcome.reason == "run blocks was stopped at step 3, which is saved; start it again to go on"
+    status = run_of(made).status()
+    assert status is not None
+    assert (status.state, status.step) == ("stopped", 3)
+    assert not run_of(made).ask_to_stop(attempt=1)
+    assert run_attempt(made, Group()) == Outcome("finished")
+    assert dict(run_of(made).attempts())[2]["resumed_step"] == 3
+
+
+def test_a_checkpoint_that_is_named_already_is_not_written_again(root: Path) -> None:
+    made = job(root)
+    assert run_attempt(made, Group()) == Outcome("finished")
+    found = newest_whole_checkpoint(run_of(made))
+    assert found is not None
+    attempt = run_of(made).claim(details={})
+    writer = CheckpointWriter(attempt, keep_last=2)
+    for _ in range(2):
+        writer.save(found[1], score=None)
+        assert writer.wait()
+    writer.close()
+    keys = [info.key for info in run_of(made).store.list(f"{attempt.folder}/checkpoints/")]
+    assert len(keys) == 5

@@ -19,7 +19,10 @@ State = Literal["running", "finished", "failed", "lost", "stopped"]
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands. `heartbeat_at` is in unix seconds, `beats` counts the heartbeats of the attempt."""
+    """Where a run stands. `heartbeat_at` is in unix seconds, `beats` counts the heartbeats of the attempt.
+
+    `is_asked_to_stop` is for the attempt to find at its next heartbeat.
+    """
 
     name: str
     state: State
@@ -29,6 +32,7 @@ class RunStatus:
     heartbeat_at: float
     beats: int
     progress: dict[str, Any] = field(default_factory=dict)
+    is_asked_to_stop: bool = False
 
     def seen_at(self, now: float) -> RunStatus:
         """What a reader should believe: running without a heartbeat for LOST_AFTER_S is lost."""

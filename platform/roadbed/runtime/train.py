@@ -11,6 +11,7 @@ import logging
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +30,8 @@ from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 
 FOLLOW_INTERVAL_S = 1.0
+STOP_GRACE_S = 20.0  # Of the 30 s that Kubernetes gives a pod.
+STOP_POLL_S = 0.25
 MAY_CHANGE = ("workers", "output")
 
 
@@ -150,8 +153,12 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
         try:
             with own_signals():
                 outcome = trainer.fit().return_value
-        except (KeyboardInterrupt, SystemExit):
-            _end(run, start_id, "stopped by its user", state="stopped")
+        except (KeyboardInterrupt, SystemExit) as error:
+            try:
+                if isinstance(error, SystemExit) and error.code:  # SIGTERM; on Ctrl-C Ray has ended the workers by now.
+                    _save_and_stop(run, start_id)
+            finally:
+                _end(run, start_id, "stopped by its user", state="stopped")
             raise StoppedError(
                 f"run {job.name} was stopped; start it again to go on from its last checkpoint"
             ) from None
@@ -175,6 +182,19 @@ def _scaling(workers: WorkersSpec) -> dict[str, Any]:
         "resources_per_worker": {"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
         "elastic_resize_monitor_interval_s": workers.resize_s,
     }
+
+
+def _save_and_stop(run: Run, start_id: str) -> None:
+    """Let the workers save what they did and end by themselves, within the time that a pod has after its SIGTERM."""
+    attempts = run.attempts()
+    if not attempts or attempts[-1][1].get("start_id") != start_id or not run.ask_to_stop(attempt=attempts[-1][0]):
+        return
+    deadline = time.monotonic() + STOP_GRACE_S
+    while time.monotonic() < deadline:
+        status = run.status()
+        if status is None or status.attempt != attempts[-1][0] or status.state != "running":
+            return
+        time.sleep(STOP_POLL_S)
 
 
 def _end(run: Run, start_id: str, reason: str, *, state: Literal["failed", "stopped"]) -> None:

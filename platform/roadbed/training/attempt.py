@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from roadbed.data.cache import node_cache
 from roadbed.data.dataset import Dataset
-from roadbed.errors import FencedError, RoadbedError
+from roadbed.errors import FencedError, RoadbedError, StoppedError
 from roadbed.runs import Attempt, Heartbeat, Run
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How an attempt ended. `error` is the name of a RoadbedError, `reason` its text."""
 
-    state: Literal["finished", "failed", "fenced"]
+    state: Literal["finished", "failed", "fenced", "stopped"]
     error: str | None = None
     reason: str | None = None
 
@@ -70,6 +70,8 @@ def run_attempt(
             outcome = Outcome("finished")
         except FencedError as error:
             return Outcome("fenced", type(error).__name__, str(error))
+        except StoppedError as error:
+            outcome = Outcome("stopped", type(error).__name__, str(error))
         except RoadbedError as error:
             outcome = Outcome("failed", type(error).__name__, str(error))
         except Exception:

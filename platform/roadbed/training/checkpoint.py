@@ -121,6 +121,7 @@ class CheckpointWriter:
     def __init__(self, attempt: Attempt, *, keep_last: int) -> None:
         self._attempt = attempt
         self._keep_last = keep_last
+        self._written: str | None = None
         self.trouble: str | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="roadbed-checkpoint")
         self._writing: tuple[Checkpoint, float | None, Future[None]] | None = None
@@ -131,6 +132,8 @@ class CheckpointWriter:
         Raises FencedError if the one before found that this attempt was replaced.
         """
         self.wait()
+        if checkpoint.name == self._written:
+            return  # What a pointer names is never written again.
         self._writing = (checkpoint, score, self._pool.submit(self._write, checkpoint, score))
 
     def finish(self) -> None:
@@ -172,6 +175,7 @@ class CheckpointWriter:
         self._attempt.put(f"{key}/state.json", state)
         self._attempt.put(f"{key}/{MANIFEST}", json.dumps({"files": entries}, sort_keys=True, indent=1).encode())
         self._point_to(CheckpointRef(key=key, attempt=self._attempt.number, step=checkpoint.step, score=score))
+        self._written = checkpoint.name
 
     def _point_to(self, ref: CheckpointRef) -> None:
         run = self._attempt.run

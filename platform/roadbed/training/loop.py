@@ -23,7 +23,7 @@ from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.data.memory import ShardMemory
-from roadbed.errors import FencedError, RoadbedError, TrainingError
+from roadbed.errors import FencedError, RoadbedError, StoppedError, TrainingError
 from roadbed.models import SegmentationModel, build_model
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
@@ -108,6 +108,7 @@ class Training:
         self._unsettled: UnsettledStep | None = None
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
+        self._is_asked_to_stop = attempt.asked_to_stop.is_set if attempt else lambda: False
         self._notices = Notices(notice, interval_s=job.workers.notice_s)
         self._asks_for_notice = False
         self._on_epoch = on_epoch
@@ -115,8 +116,9 @@ class Training:
     def run(self) -> dict[str, Any]:
         """Train to the end of the last epoch. Returns the last scores.
 
-        Raises, on every worker at once: FencedError when a newer attempt has taken the run, TrainingError on a loss
-        that is no number, DamagedError, DataError or StoreError from the data or the last checkpoint.
+        Raises, on every worker at once: FencedError when a newer attempt has taken the run, StoppedError when the run
+        was asked to stop, TrainingError on a loss that is no number, DamagedError, DataError or StoreError from the
+        data or the last checkpoint.
         """
         self._gradients = GradientStep(
             self.model,
@@ -216,11 +218,24 @@ class Training:
                 batch = next(batches)
             except RoadbedError as error:
                 failure = error
-        (num_failures,) = self.group.sum([failure is not None])
+        num_failures, num_stopping = self.group.sum([failure is not None, self._is_asked_to_stop()])
         if num_failures:
             self.group.raise_together(failure)
+        if num_stopping:
+            self._stop()
         assert batch is not None
         return batch
+
+    def _stop(self) -> None:
+        """Somebody wants the run to end here: save what was done, and end on every worker."""
+        self._settle()
+        self._save(score=None)
+        with self.group.together():
+            if self.writer is not None:
+                self.writer.finish()
+        raise StoppedError(
+            f"run {self.job.name} was stopped at step {self.position.step}, which is saved; start it again to go on"
+        )
 
     def _settle(self) -> None:
         """Record the step before, whose loss is known by now without making the device wait.
