@@ -72,7 +72,7 @@ def test_a_notice_is_asked_for_now_and_then_and_told_until_it_is_heeded() -> Non
 
 
 def test_what_was_done_is_whole_in_the_store_before_training_goes_on(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, roadbed: Callable[..., tuple[int, str, str]]
 ) -> None:
     made, step = job(root), Training._step
 
@@ -97,6 +97,9 @@ def test_what_was_done_is_whole_in_the_store_before_training_goes_on(
     assert status.progress["notices"] == 1, "it is counted over all attempts"
     told = [line for line in run_of(made).lines("metrics") if "notice" in line]
     assert told == [{"step": 3, "epoch": 0, "notice": "node 1f goes soon"}]
+    _, out, _ = roadbed("runs", "show", "blocks", "--store", f"file://{root}")
+    assert "notice: step 3, node 1f goes soon" in out
+    assert "attempt 2: from step 3, 1 workers" in out
 
 
 def test_a_notice_that_stands_is_heeded_once(root: Path) -> None:
@@ -147,7 +150,9 @@ def test_a_checkpoint_that_the_store_did_not_take_is_tried_again_while_the_notic
     assert len([text for text in log if text.startswith("notice:")]) == 1
 
 
-def test_steps_that_an_attempt_takes_again_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_an_attempt_takes_again_are_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, roadbed: Callable[..., tuple[int, str, str]]
+) -> None:
     made, step = job(root), Training._step
 
     def step_then_die(self: Training, *arguments: Any) -> None:
@@ -168,6 +173,9 @@ def test_steps_that_an_attempt_takes_again_are_counted(root: Path, monkeypatch: 
     status = run_of(made).status()
     assert status is not None
     assert status.progress["lost_steps"] == 3
+    _, out, _ = roadbed("runs", "show", "blocks", "--store", f"file://{root}")
+    assert "attempt 2: from the start" in out
+    assert ", 3 steps of the attempt before were lost" in out
 
 
 def test_without_a_folder_for_temporary_files_it_is_told_likewise(

@@ -16,6 +16,13 @@ def test_a_cluster_that_is_too_small_is_refused_with_the_arithmetic() -> None:
     _check_resources(workers, {"CPU": 6.0, "GPU": 3.0})
 
 
+def test_a_range_of_workers_needs_room_for_the_fewest() -> None:
+    workers = WorkersSpec(num_workers={"min": 2, "max": 8})
+    _check_resources(workers, {"CPU": 2.0})
+    with pytest.raises(UsageError, match=r"2 workers x 1 CPU = 2 CPU, but this Ray cluster has 1"):
+        _check_resources(workers, {"CPU": 1.0})
+
+
 def test_an_address_that_nobody_listens_at_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with (
