@@ -33,6 +33,8 @@ from support import blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
+KINDS = {"worker": 5, "driver": 4, "head": 2}
+"""How often each is killed, one with another; of the first kills each is one."""
 TRAIN, VAL = 62, 11
 STEPS_PER_EPOCH = 16
 LONGEST_WAIT_S = 4.0
@@ -61,6 +63,7 @@ class Soak:
         self.num_epochs = num_epochs
         self.num_steps = num_epochs * STEPS_PER_EPOCH
         self.rng = random.Random(seed)
+        self.first_kinds = self.rng.sample([*KINDS], len(KINDS))
         self.kills: list[str] = []
         self.run = Run(open_store("s3://roadbed/soak"), name)
 
@@ -78,7 +81,7 @@ class Soak:
         with driving(self.job(num_workers), self.place, takeover=True) as driver:
             num_seen = driver.num_attempts_before
             while len(self.kills) < num_kills:
-                kind = self.rng.choices(("worker", "driver", "head"), weights=(5, 4, 2))[0]
+                kind = self.draw_kind()
                 is_early = kind != "worker" and self.rng.random() < 0.2
                 if is_early:
                     time.sleep(self.rng.uniform(0, LONGEST_WAIT_S))
@@ -94,6 +97,11 @@ class Soak:
                 if kind == "head":
                     self.replace_head()
                 return
+
+    def draw_kind(self) -> str:
+        if len(self.kills) < len(self.first_kinds):
+            return self.first_kinds[len(self.kills)]
+        return self.rng.choices([*KINDS], weights=[*KINDS.values()])[0]
 
     def await_attempt(self, driver: Driver, number: int) -> bool:
         """Wait for an attempt and a random while more; False if the driver ended first."""

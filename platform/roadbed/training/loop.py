@@ -152,9 +152,9 @@ class Training:
         while position.batch < self.batches_per_epoch:
             self._step(batches)
             notice = self._notices.ask() if self._asks_for_notice else None
-            if notice is not None:
+            if notice is not None and not self._notices.is_heeded(notice):
                 self._heed(notice)
-            elif position.batch < self.batches_per_epoch and position.step % self.job.output.checkpoint_steps == 0:
+            elif position.batch < self.batches_per_epoch and (notice is not None or self._is_checkpoint_due()):
                 self._settle()
                 self._save(score=None)
         self._settle()
@@ -284,10 +284,14 @@ class Training:
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         return scores.miou
 
+    def _is_checkpoint_due(self) -> bool:
+        return self.position.step % self.job.output.checkpoint_steps == 0
+
     def _heed(self, notice: str) -> None:
         """A node is about to go: save what was done, and train on once it is whole in the store.
 
-        If it could not be written, the notice is asked for and heeded again.
+        If it could not be written, the notice is heeded anew when it is asked for again. Once it was, each time that
+        the notice still stands begins a checkpoint in the background, for what comes after the last one is lost.
         """
         began = time.perf_counter()
         self._settle()

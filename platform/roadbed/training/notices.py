@@ -14,7 +14,7 @@ Ask = Callable[[], str | None]
 
 
 class Notices:
-    """Tells each notice until it was heeded, and then no more."""
+    """Asks now and then, and remembers which notice was heeded."""
 
     def __init__(self, ask: Ask | None, *, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
@@ -28,10 +28,14 @@ class Notices:
         return self._ask is not None and self._clock() - self._asked_at >= self._interval_s
 
     def ask(self) -> str | None:
-        """The notice that stands, unless it was heeded."""
+        """The notice that stands, heeded or not."""
         notice = self._ask() if self._ask is not None else None
         self._asked_at = self._clock()
-        return notice if notice != self._heeded else None
+        return notice
+
+    def is_heeded(self, notice: str) -> bool:
+        """Whether what this notice asks for was done."""
+        return notice == self._heeded
 
     def heed(self, notice: str) -> None:
         """What a notice asks for is done."""
