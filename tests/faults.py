@@ -115,8 +115,11 @@ def late(pause_s: float) -> Fault:
 
     def fault(handler: Handler, answer: Answer) -> None:
         time.sleep(pause_s)
-        send_head(handler, answer)
-        handler.wfile.write(answer.body)
+        try:
+            send_head(handler, answer)
+            handler.wfile.write(answer.body)
+        except OSError:
+            handler.close_connection = True
 
     return fault
 

@@ -6,6 +6,7 @@ import pytest
 
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.runtime.session import _check_resources, last_line, ray_session
+from roadbed.runtime.train import _settings_of_ray
 from roadbed.spec import WorkersSpec
 
 
@@ -36,3 +37,14 @@ def test_the_page_of_advice_is_left_out() -> None:
     assert last_line(RuntimeError("first\n\n  what happened  \n")) == "what happened"
     assert len(last_line(RuntimeError("word " * 400))) <= 200
     assert last_line(RuntimeError()) == "RuntimeError"
+
+
+def test_a_group_that_finds_no_place_is_planned_anew_sooner_where_nodes_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    elastic = WorkersSpec(num_workers={"min": 1, "max": 2})
+    assert _settings_of_ray(elastic) == {name: "25"}
+    assert _settings_of_ray(WorkersSpec(num_workers=2)) == {}
+    monkeypatch.setenv(name, "90")
+    assert _settings_of_ray(elastic) == {}

@@ -8,6 +8,7 @@ by its name.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import tempfile
 import threading
@@ -23,6 +24,7 @@ from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, TrainingError, UsageError
 from roadbed.registry import Registry, Version, looks_like_reference
 from roadbed.runs import Run, RunStatus
+from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import last_line, own_signals, ray_session, worker_environment
 from roadbed.spec import TrainJob, WorkersSpec, dump_job, parse_job
 from roadbed.spec.load import differing_keys
@@ -30,6 +32,7 @@ from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 
 FOLLOW_INTERVAL_S = 1.0
+ELASTIC_START_TIMEOUT_S = "25"
 STOP_GRACE_S = 20.0  # Of the 30 s that Kubernetes gives a pod.
 STOP_POLL_S = 0.25
 MAY_CHANGE = ("workers", "output")
@@ -129,6 +132,7 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
     workers = job.workers
     start_id = secrets.token_hex(8)
     with (
+        variables_set(_settings_of_ray(workers)),
         ray_session(job.workers),
         tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch,
         _following(run, follow),
@@ -146,7 +150,9 @@ def train(job: TrainJob, run: Run, *, follow: Callable[[RunStatus], None] = lamb
             run_config=RunConfig(
                 name=job.name,
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
+                failure_config=FailureConfig(
+                    max_failures=workers.max_failures, controller_failure_limit=_most_false_starts(workers)
+                ),
                 worker_runtime_env={"env_vars": worker_environment()},
             ),
         )
@@ -182,6 +188,21 @@ def _scaling(workers: WorkersSpec) -> dict[str, Any]:
         "resources_per_worker": {"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
         "elastic_resize_monitor_interval_s": workers.resize_s,
     }
+
+
+def _settings_of_ray(workers: WorkersSpec) -> dict[str, str | None]:
+    """Environment variables that Ray Train's controller takes over from the driver, unless the user has set them.
+
+    What Ray Train knows of the cluster's nodes is up to 20 s old, so a group may wait for a place on one that is gone;
+    Ray waits 60 s for it by itself.
+    """
+    name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    return {name: ELASTIC_START_TIMEOUT_S} if workers.num_workers.is_elastic and name not in os.environ else {}
+
+
+def _most_false_starts(workers: WorkersSpec) -> int:
+    """How often a group may find no place: with a range of workers, each node that goes may cost one."""
+    return 100 if workers.num_workers.is_elastic else 3
 
 
 def _save_and_stop(run: Run, start_id: str) -> None:
