@@ -72,8 +72,9 @@ class Soak:
 
     def kill(self, num_kills: int) -> None:
         """That many kills; between them the run goes on as somebody starts it again or Ray does."""
-        while len(self.kills) < num_kills:
-            self.kill_one_start(num_kills)
+        for _ in range(2 * num_kills + 5):
+            if len(self.kills) < num_kills:
+                self.kill_one_start(num_kills)
 
     def kill_one_start(self, num_kills: int) -> None:
         """Start the run and kill workers of it until the driver or the head was killed, or the driver gave up."""
@@ -126,9 +127,11 @@ class Soak:
         state = read_state(self.place)
         assert state is not None
         assert state.ray is not None
-        for member in members_of(state.ray.process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(member.pid, signal.SIGKILL)
+        while members := members_of(state.ray.process.pid):
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member.pid, signal.SIGKILL)
+            time.sleep(0.05)
         for name, value in local.environment(local.up(self.place, num_cpus=2)).items():
             os.environ[name] = value
 
