@@ -168,8 +168,16 @@ def tell(killed: Soak, seconds: float) -> None:
     claims = [claim for _, claim in killed.run.attempts()]
     kinds = Counter(kill.split()[0] for kill in killed.kills)
     lost = sum(claim["lost_steps"] for claim in claims)
-    print(f"{dict(kinds)} in {seconds:.0f} s, {len(claims)} attempts, {lost} of {killed.num_steps} steps lost")
+    print(f"{dict(kinds)} in {seconds:.0f} s, {len(claims)} attempts, {lost} steps taken again on the way to step")
+    print(f"{killed.num_steps}, {num_torn(killed.run)} torn checkpoints")
     print("\n".join(killed.kills))
+
+
+def num_torn(run: Run) -> int:
+    """Checkpoints whose upload a kill has cut: they have no manifest, and nothing ever chose them."""
+    keys = [info.key for info in run.store.list("attempts/") if "/checkpoints/" in info.key]
+    folders = {key.rpartition("/")[0] for key in keys}
+    return len([folder for folder in folders if f"{folder}/manifest.json" not in keys])
 
 
 def compare(made: TrainJob, unbroken: TrainJob) -> None:
