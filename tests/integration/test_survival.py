@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from drivers import driving, ids_of, losses_of
+from drivers import driving, ids_of
 from fault_proxy import proxied
 from roadbed.data.dataset import Dataset
 from roadbed.runs import Run
@@ -26,7 +26,7 @@ from support import blocks_dataset, blocks_job
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
 ROOT_URI = "s3://roadbed/survival"
-EPOCHS, TRAIN, GLOBAL_BATCH = 2, 62, 4
+EPOCHS, TRAIN, GLOBAL_BATCH = 8, 62, 4
 STEPS_PER_EPOCH = -(-TRAIN // GLOBAL_BATCH)
 NUM_STEPS = EPOCHS * STEPS_PER_EPOCH
 CHECKPOINT_STEPS = 4
@@ -66,29 +66,25 @@ def unbroken(dataset: Dataset) -> TrainJob:
     return made
 
 
-def test_a_worker_that_is_killed_costs_the_steps_since_the_last_checkpoint(
+def test_a_full_disk_ends_no_run_and_a_stale_start_that_wakes_up_writes_nothing_more(
     unbroken: TrainJob, ray_head: object, tmp_path: Path
 ) -> None:
-    broken = job("worker-killed", "workers.num_workers=2")
-    with driving(broken, tmp_path) as driver:
-        driver.until_step(STEPS_PER_EPOCH // 2)
-        os.kill(driver.workers()[1], signal.SIGKILL)
-        assert driver.wait() == 0, driver.said()
-    claims = dict(run_of(broken).attempts())
-    assert list(claims) == [1, 2]
-    assert claims[2]["resumed_step"] > 0
-    assert 0 <= claims[2]["lost_steps"] <= 2 * CHECKPOINT_STEPS, "one checkpoint may have been on its way"
-    assert ids_of(broken) == ids_of(unbroken)
-    assert losses_of(broken) == pytest.approx(losses_of(unbroken), rel=1e-3)
+    """For a while the worker may write no file of more than 50 kB: the kernel refuses what a full disk refuses.
 
-
-def test_a_stale_start_that_wakes_up_writes_nothing_more_and_ends_with_words(
-    unbroken: TrainJob, ray_head: object, tmp_path: Path
-) -> None:
+    Then driver and worker sleep while another start takes the run to its end.
+    """
     stale = job("stale")
     with driving(stale, tmp_path) as driver:
-        driver.until_step(3)
-        asleep = [driver.process.pid, *driver.workers()]
+        driver.until_step(1)
+        (worker,) = driver.workers()
+        _, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (50_000, hard))
+        told = driver.until(lambda status: "not_saved" in status.progress, "a checkpoint that was not written")
+        assert "make room, or set TMPDIR" in told.progress["not_saved"]
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
+        driver.until(lambda status: "not_saved" not in status.progress, "one that was")
+
+        asleep = [driver.process.pid, worker]
         for pid in asleep:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -98,36 +94,16 @@ def test_a_stale_start_that_wakes_up_writes_nothing_more_and_ends_with_words(
             for pid in asleep:
                 os.kill(pid, signal.SIGCONT)
         assert driver.wait() == 1
-        assert (
-            "attempt 1 was replaced by attempt 2" in driver.said() or "a newer attempt has taken over" in driver.said()
-        )
+        words = ("attempt 1 was replaced by attempt 2", "a newer attempt has taken over")
+        assert any(word in driver.said() for word in words)
     assert listing(stale) == before
+    assert len(run_of(stale).attempts()) == 2
     assert ids_of(stale) == ids_of(unbroken)
     assert_same_weights(stale, unbroken)
 
 
-def test_a_full_disk_costs_no_more_than_the_checkpoints_of_its_time(
-    unbroken: TrainJob, ray_head: object, tmp_path: Path
-) -> None:
-    """The worker may write no file of more than 1 MB for a while; the kernel refuses what a full disk refuses."""
-    full = job("disk-full")
-    with driving(full, tmp_path) as driver:
-        driver.until_step(CHECKPOINT_STEPS + 1)
-        (worker,) = driver.workers()
-        _, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (1_000_000, hard))
-        told = driver.until(lambda status: "not_saved" in status.progress, "a checkpoint that was not written")
-        assert "make room, or set TMPDIR" in told.progress["not_saved"]
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
-        assert driver.wait() == 0, driver.said()
-    assert len(run_of(full).attempts()) == 1
-    assert any("checkpoint not written" in line["text"] for line in run_of(full).lines("log"))
-    assert last_of(full).step == NUM_STEPS
-    assert_same_weights(full, unbroken)
-
-
 def test_a_store_that_is_slow_busy_cut_off_and_killed_is_sat_out(ray_head: object, tmp_path: Path) -> None:
-    """All uploads go through a proxy that breaks them, to a server of the test's own that is killed for 25 s."""
+    """All uploads go through a proxy that breaks them, to a server of the test's own that is killed for 20 s."""
     folder = tmp_path / "local"
     state = local.up(folder, with_ray=False)
     try:
@@ -148,7 +124,7 @@ def test_a_store_that_is_slow_busy_cut_off_and_killed_is_sat_out(ray_head: objec
                 driver.until_step(STEPS_PER_EPOCH)
                 assert state.store is not None
                 os.kill(state.store.process.pid, signal.SIGKILL)
-                time.sleep(25)
+                time.sleep(20)
                 state = local.up(folder, with_ray=False)
                 assert driver.wait() == 0, driver.said()
             assert proxy.num_cuts_left == 0

@@ -38,6 +38,9 @@ KINDS = {"worker": 5, "driver": 4, "head": 2}
 TRAIN, VAL = 62, 11
 STEPS_PER_EPOCH = 16
 LONGEST_WAIT_S = 4.0
+CHECKPOINT_STEPS = 2
+MOST_LOST_STEPS = 3 * CHECKPOINT_STEPS
+"""One checkpoint may be on its way and another be due, so that training waits for the former."""
 SCORE_TOLERANCE = 0.01
 
 
@@ -144,7 +147,9 @@ class Soak:
 
 def job(name: str, *overrides: str) -> TrainJob:
     settings = ("train.learning_rate=0.01", "train.ema_decay=0.9", "model.backbone=timm:test_efficientnet")
-    return blocks_job("s3://roadbed/soak", *settings, "output.checkpoint_steps=2", *overrides, name=name)
+    return blocks_job(
+        "s3://roadbed/soak", *settings, f"output.checkpoint_steps={CHECKPOINT_STEPS}", *overrides, name=name
+    )
 
 
 def soak(place: Path, *, num_kills: int, num_epochs: int) -> None:
@@ -160,6 +165,7 @@ def soak(place: Path, *, num_kills: int, num_epochs: int) -> None:
     made = killed.finish()
     tell(killed, time.monotonic() - began)
     assert len(killed.kills) == num_kills
+    assert all(claim["lost_steps"] <= MOST_LOST_STEPS for _, claim in killed.run.attempts())
     assert ids_of(made) == ids_of(unbroken)
     compare(made, unbroken)
 
