@@ -120,7 +120,7 @@ class Soak:
                 if status is not None and status.attempt >= number:
                     if self.num_steps - status.step < 2 * STEPS_PER_EPOCH:
                         return True  # Kills come before the end, however fast the run is.
-                    if not waits_for_steps or status.beats > 0:
+                    if not waits_for_steps or "loss" in status.progress:
                         time.sleep(while_s)
                         return driver.process.poll() is None
             time.sleep(0.1)
@@ -162,7 +162,7 @@ def soak(place: Path, *, num_kills: int, num_epochs: int) -> None:
     print(f"SOAK_SEED={seed}")
     torch.set_num_threads(1)
     blocks_dataset("s3://roadbed/soak/blocks", train=TRAIN, val=VAL)
-    unbroken = job("unbroken", f"train.epochs={num_epochs}")
+    unbroken = job("unbroken", f"train.epochs={num_epochs}", "output.checkpoint_steps=100")
     assert run_attempt(unbroken, Group()) == Outcome("finished")
     killed = Soak("killed", place, num_epochs=num_epochs, seed=seed)
     began = time.monotonic()
