@@ -20,6 +20,10 @@ test: install ## all tests that a laptop can run (some need CAMVID=DIR and say s
 test-gpu: install ## the tests that need NVIDIA GPUs: CUDA, bf16, and with two of them NCCL and SyncBatchNorm
 	@$(BIN)/python -m pytest tests/gpu -m gpu
 
+.PHONY: test-all
+test-all: install ## all tests, and the soaks that take many minutes
+	@$(BIN)/python -m pytest -m "not gpu"
+
 .PHONY: check
 check: install ## ruff, mypy --strict, import contracts, links in the docs
 	@$(BIN)/ruff check .

@@ -31,6 +31,8 @@ class Proxy:
         self.url = url
         self.rule: Rule | None = None
         self.num_spoilt = 0
+        self.num_cuts_left = 0
+        """Uploads that are still to be cut half-way: the server never learns of them."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """How often what was asked: (method, key), with the bucket's name before the key and no query."""
         self._queued: list[tuple[str, Fault]] = []
@@ -46,8 +48,17 @@ class Proxy:
         rng = Random(seed)
         self._shares[method] = (share, rng, any_of(faults, rng))
 
+    def takes_cut(self, method: str) -> bool:
+        """Whether a request that came in is one of the uploads to be cut."""
+        with self._lock:
+            is_cut = method == "PUT" and self.num_cuts_left > 0
+            self.num_cuts_left -= is_cut
+            self.num_spoilt += is_cut
+            return is_cut
+
     def heal(self) -> None:
         """No more faults."""
+        self.num_cuts_left = 0
         self._queued.clear()
         self._shares.clear()
         self.rule = None
@@ -90,6 +101,10 @@ def proxied(endpoint: str, *, keys: tuple[str, str] | None = None) -> Iterator[P
         upstream: HTTPConnection | None = None
 
         def forward(self) -> None:
+            if proxy.takes_cut(self.command):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+                self.close_connection = True
+                return
             fault = proxy.take(self.command, self.path, self.headers)
             answer = self.ask()
             if answer is _UNAVAILABLE:

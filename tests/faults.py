@@ -110,6 +110,20 @@ def slowly(*, piece_bytes: int, pause_s: float) -> Fault:
     return fault
 
 
+def late(pause_s: float) -> Fault:
+    """The right answer, after a while."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        time.sleep(pause_s)
+        try:
+            send_head(handler, answer)
+            handler.wfile.write(answer.body)
+        except OSError:
+            handler.close_connection = True
+
+    return fault
+
+
 def status_of(code: int, name: str, *, headers: Mapping[str, str] | None = None) -> Fault:
     """An error answer of the server's own making."""
     text = f"<Error><Code>{name}</Code><Message>on order</Message></Error>".encode()

@@ -6,6 +6,7 @@ import pytest
 
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.runtime.session import _check_resources, last_line, ray_session
+from roadbed.runtime.train import _settings_of_ray
 from roadbed.spec import WorkersSpec
 
 
@@ -14,6 +15,13 @@ def test_a_cluster_that_is_too_small_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(UsageError, match=r"3 workers x 1 GPU = 3 GPU, but this Ray cluster has 2"):
         _check_resources(workers, {"CPU": 8.0, "GPU": 2.0})
     _check_resources(workers, {"CPU": 6.0, "GPU": 3.0})
+
+
+def test_a_range_of_workers_needs_room_for_the_fewest() -> None:
+    workers = WorkersSpec(num_workers={"min": 2, "max": 8})
+    _check_resources(workers, {"CPU": 2.0})
+    with pytest.raises(UsageError, match=r"2 workers x 1 CPU = 2 CPU, but this Ray cluster has 1"):
+        _check_resources(workers, {"CPU": 1.0})
 
 
 def test_an_address_that_nobody_listens_at_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +37,14 @@ def test_the_page_of_advice_is_left_out() -> None:
     assert last_line(RuntimeError("first\n\n  what happened  \n")) == "what happened"
     assert len(last_line(RuntimeError("word " * 400))) <= 200
     assert last_line(RuntimeError()) == "RuntimeError"
+
+
+def test_a_group_that_finds_no_place_is_planned_anew_sooner_where_nodes_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    elastic = WorkersSpec(num_workers={"min": 1, "max": 2})
+    assert _settings_of_ray(elastic) == {name: "25"}
+    assert _settings_of_ray(WorkersSpec(num_workers=2)) == {}
+    monkeypatch.setenv(name, "90")
+    assert _settings_of_ray(elastic) == {}

@@ -31,6 +31,12 @@ def test_every_job_is_valid_and_reads_back_equal(path: Path) -> None:
         (MINIMAL + "train: {optimizer: adam}", ["train.optimizer", "'adamw' or 'sgd'", "found 'adam'"]),
         (MINIMAL + "model: {backbone: resnet5}", ["model.backbone", "did you mean resnet50", "found 'resnet5'"]),
         (MINIMAL + "train: {global_batch: 2}\nworkers: {num_workers: 3}", ["train.global_batch", "2", "3"]),
+        (MINIMAL + "workers: {num_workers: {min: 1, max: 9}}", ["train.global_batch", "8 samples", "num_workers 9"]),
+        (MINIMAL + "workers: {num_workers: {min: 3, max: 2}}", ["workers.num_workers", "min 3 is more than max 2"]),
+        (MINIMAL + "workers: {num_workers: {min: 3}}", ["workers.num_workers.max is missing"]),
+        (MINIMAL + "workers: {num_workers: {least: 3, max: 4}}", ["unknown key workers.num_workers.least"]),
+        (MINIMAL + "workers: {num_workers: two}", ["workers.num_workers", "a range such as {min: 1, max: 4}", "'two'"]),
+        (MINIMAL + "workers: {num_workers: 0}", ["workers.num_workers", "a number from 1 on", "found 0"]),
         ("kind: train\nname: town\ndata: {uri: town}", ["data.uri", "file:///FOLDER", "found 'town'"]),
         ("kind: train\nname: Town!\ndata: {uri: x}", ["name", "Town!"]),
         ("kind: train\nname: town", ["data is missing"]),
@@ -47,6 +53,19 @@ def test_what_is_wrong_is_named_with_a_remedy(text: str, words: list[str]) -> No
     assert caught.value.exit_status == 2
     for word in ["job.yaml", *words]:
         assert word in str(caught.value)
+
+
+def test_workers_are_a_number_or_a_range() -> None:
+    for text, least, most, told in (
+        ("2", 2, 2, "2"),
+        ("{min: 1, max: 4}", 1, 4, "1 to 4"),
+        ("{min: 3, max: 3}", 3, 3, "3"),
+    ):
+        job = parse_job(MINIMAL, origin="x", overrides=(f"workers.num_workers={text}",))
+        workers = job.workers.num_workers
+        assert (workers.min, workers.max, str(workers), workers.is_elastic) == (least, most, told, least < most)
+        assert parse_job(dump_job(job), origin="again") == job
+    assert "num_workers: 2\n" in dump_job(parse_job(MINIMAL, origin="x", overrides=("workers.num_workers=2",)))
 
 
 def test_overrides_are_yaml_values_of_dotted_keys() -> None:

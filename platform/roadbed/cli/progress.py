@@ -123,4 +123,6 @@ class TrainingProgress(WorkProgress):
             notes.append(f"evaluating {progress['evaluating']}")
         elif "images_per_s" in progress:
             notes.append(f"{progress['images_per_s']:.1f} images/s, {100 * progress['data_wait_share']:.0f} % waiting")
+        if "not_saved" in progress:
+            notes.append(f"no checkpoint of {progress['not_saved']}")
         self.update(status.step, progress["num_steps"], "  ".join(notes))

@@ -30,6 +30,8 @@ class Attempt:
         self.run = run
         self.number = number
         self.folder = f"attempts/{number:04d}"
+        self.asked_to_stop = threading.Event()
+        """Set once a heartbeat has found that somebody wants the attempt to save what it did and to end."""
         self._status = status
         self._status_etag = status_etag
         self._status_lock = threading.Lock()
@@ -129,10 +131,15 @@ class Attempt:
         raise self._contended(STATUS_KEY)
 
     def _own_status_etag(self) -> str:
-        """The etag after a lost move that was no one else's: an answer of the store got lost on its way."""
+        """The etag after a lost move that was no other attempt's.
+
+        An answer of the store got lost on its way, or somebody asked the attempt to stop.
+        """
         status, etag = read_status(self.run.store)
         if status is None or etag is None or status.attempt != self.number or status.state != "running":
             raise self._fenced(status)
+        if status.is_asked_to_stop:
+            self.asked_to_stop.set()
         return etag
 
     def _own_pointer_etag(self) -> str:

@@ -19,6 +19,7 @@ Lines = Sequence[Mapping[str, Any]]
 class RunFigures:
     """`evaluations` are the metric lines that tell scores (`step`, `epoch`, `miou`, `iou_per_class`, ...), in order.
 
+    `notices` are those that tell of nodes about to go (`step`, `notice`).
     `loss` is the mean over the last steps.
     `images_per_s` and `data_wait_share` are means over the time of all steps. `seconds` is the time that the attempts
     took whose steps count, from claim to last line: waiting between attempts is no part of it, nor work that was lost.
@@ -33,6 +34,7 @@ class RunFigures:
     num_workers: int | None
     loss: float | None
     evaluations: Lines
+    notices: Lines
     images_per_s: float | None
     data_wait_share: float | None
     seconds: float
@@ -53,6 +55,7 @@ class RunFigures:
             num_workers=attempts[-1][0].get("num_workers") if attempts else None,
             loss=_last_loss(steps),
             evaluations=[line for line in lines if "miou" in line],
+            notices=[line for line in lines if "notice" in line],
             images_per_s=_over_time(steps, "images_per_s"),
             data_wait_share=_over_time(steps, "data_wait_share"),
             seconds=sum(_seconds(claim, of_attempt) for claim, of_attempt in attempts),

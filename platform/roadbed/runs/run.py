@@ -204,6 +204,19 @@ class Run:
         """The texts of one attempt's log, in order."""
         return [line["text"] for line in _read_lines(self.store, f"attempts/{attempt:04d}/log/")]
 
+    def ask_to_stop(self, *, attempt: int) -> bool:
+        """Ask an attempt to save what it did and to end; whether it runs, and so will find it at its next heartbeat."""
+        for _ in range(_MAX_CLAIMS):
+            status, etag = read_status(self.store)
+            if status is None or status.state != "running" or status.attempt != attempt:
+                return False
+            try:
+                self.store.put_if(STATUS_KEY, replace(status, is_asked_to_stop=True).to_bytes(), etag=etag)
+            except ConflictError:
+                continue
+            return True
+        return False
+
     def _claim_number(self, details: Mapping[str, Any]) -> int:
         numbers = [int(folder) for folder in self.store.list_folders("attempts") if folder.isdigit()]
         first = max(numbers, default=0) + 1

@@ -24,6 +24,7 @@ class RunStatus:
     """Where a run stands. `heartbeat_at` is in unix seconds, `beats` counts the heartbeats of the attempt.
 
     "retrying": the attempt failed, and the start that it belongs to begins another, at `heartbeat_at` or soon after.
+    `is_asked_to_stop` is for the attempt to find at its next heartbeat.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RunStatus:
     heartbeat_at: float
     beats: int
     progress: dict[str, Any] = field(default_factory=dict)
+    is_asked_to_stop: bool = False
 
     def seen_at(self, now: float) -> RunStatus:
         """What a reader should believe: running or retrying without a heartbeat for LOST_AFTER_S is lost."""

@@ -6,6 +6,7 @@ Needs no Ray. A store that does not answer keeps nobody from judging: what it wo
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
@@ -15,6 +16,9 @@ from roadbed.runtime.failures import Failure
 from roadbed.runtime.retries import Decision, Retries
 from roadbed.spec import TrainJob
 from roadbed.training.watchdog import Verdict, read_verdict
+
+STOP_GRACE_S = 20.0  # Of the 30 s that Kubernetes gives a pod.
+STOP_POLL_S = 0.25
 
 T = TypeVar("T")
 
@@ -42,11 +46,23 @@ class Start:
             self._judged = attempt
         return decision
 
-    def stop(self) -> None:
-        """End it because its user wants so."""
+    def stop(self, *, may_save: bool) -> None:
+        """End it because its user wants so; with `may_save` the workers save what they did and end by themselves.
+
+        They have as long as a pod has after its SIGTERM, and some seconds less.
+        """
         attempt = self._attempt()
-        if attempt is not None:
-            self._known(lambda: self._run.fail("stopped by its user", attempt=attempt, state="stopped"))
+        if attempt is None:
+            return
+        if may_save and self._known(lambda: self._run.ask_to_stop(attempt=attempt)):
+            deadline = time.monotonic() + STOP_GRACE_S
+            while time.monotonic() < deadline and self._is_running(attempt):
+                time.sleep(STOP_POLL_S)
+        self._known(lambda: self._run.fail("stopped by its user", attempt=attempt, state="stopped"))
+
+    def _is_running(self, attempt: int) -> bool:
+        status = self._known(self._run.status)
+        return status is None or (status.attempt == attempt and status.state == "running")
 
     def verdict(self) -> Verdict | None:
         """What a watchdog found in the newest attempt, if that one was not judged before."""

@@ -36,8 +36,8 @@ def is_ray_remote() -> bool:
 
 @contextmanager
 def ray_session(workers: WorkersSpec) -> Iterator[None]:
-    """A connection to Ray for training workers. Raises UsageError if it cannot hold them."""
-    with ray_connection(num_cpus=workers.num_workers * workers.cpus_per_worker) as resources:
+    """A connection to Ray for training workers. Raises UsageError if it cannot hold the fewest of them."""
+    with ray_connection(num_cpus=workers.num_workers.max * workers.cpus_per_worker) as resources:
         _check_resources(workers, resources)
         yield
 
@@ -129,10 +129,11 @@ def _read_token_anew() -> None:
 
 def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:
     for resource, each in (("CPU", workers.cpus_per_worker), ("GPU", workers.gpus_per_worker)):
-        needed = workers.num_workers * each
+        fewest = workers.num_workers.min
+        needed = fewest * each
         if needed > there.get(resource, 0):
             raise UsageError(
-                f"workers: {workers.num_workers} workers x {each} {resource} = {needed} {resource}, but this Ray "
+                f"workers: {fewest} workers x {each} {resource} = {needed} {resource}, but this Ray "
                 f"cluster has {math.floor(there.get(resource, 0))}; lower workers.num_workers or "
                 f"workers.{resource.lower()}s_per_worker"
             )

@@ -1,4 +1,4 @@
-"""A training job on Ray Train V2: the driver that checks, starts and follows it, and what each worker runs.
+"""A training job on Ray Train V2: the driver that checks, starts, follows and judges it.
 
 Ray places the workers and connects them; runs, checkpoints and versions are ours and lie in the store. A worker group
 that failed is judged here and perhaps started again; it finds its way by the run's pointer, exactly as a run that
@@ -7,37 +7,30 @@ somebody starts again by its name.
 
 from __future__ import annotations
 
-import logging
-import os
 import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, UsageError
 from roadbed.registry import Registry, Version, looks_like_reference
 from roadbed.runs import LIVE, Run, RunStatus
-from roadbed.runtime.failures import PASSING, Failure, sort_exception, sort_outcome
+from roadbed.runtime.failures import Failure, sort_exception, sort_outcome
 from roadbed.runtime.judgement import Start, last_words
-from roadbed.runtime.session import own_signals, ray_session, worker_environment
+from roadbed.runtime.local.variables import variables_set
+from roadbed.runtime.session import own_signals, ray_session
+from roadbed.runtime.trainer import build_trainer, settings_of_ray
 from roadbed.spec import TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 
-if TYPE_CHECKING:
-    from ray.train.torch import TorchTrainer
-
 FOLLOW_INTERVAL_S = 1.0
-LEAST_HEALTH_CHECK_S = 60.0
-HEALTH_CHECK_TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
-"""Source: ray/train/v2/_internal/constants.py; the driver's value reaches the controller."""
 MAY_CHANGE = ("workers", "output", "train.explode_factor")
 
 
@@ -139,7 +132,7 @@ def train(
     `follow` is told the run's status about once a second, `notify` every failure and what follows from it. Raises
     RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
     """
-    with ray_session(job.workers), _following(run, follow):
+    with variables_set(settings_of_ray(job.workers)), ray_session(job.workers), _following(run, follow):
         start = Start(job, run, start_id=secrets.token_hex(8))
         try:
             while (failure := _try(job, start)) is not None:
@@ -149,8 +142,9 @@ def train(
                 if decision.pause_s is None:
                     raise failure.error(last_words(job, failure, decision)) from failure.origin
                 time.sleep(decision.pause_s)
-        except (KeyboardInterrupt, SystemExit):
-            start.stop()
+        except (KeyboardInterrupt, SystemExit) as error:
+            # On Ctrl-C Ray has ended the workers by now; SIGTERM leaves them time to save what they did.
+            start.stop(may_save=isinstance(error, SystemExit) and bool(error.code))
             raise StoppedError(
                 f"run {job.name} was stopped; start it again to go on from its last checkpoint"
             ) from None
@@ -162,84 +156,15 @@ def _try(job: TrainJob, start: Start) -> Failure | None:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch:
-        trainer = _trainer(job, start.start_id, scratch)
+        trainer = build_trainer(job, start.start_id, scratch)
         try:
-            with own_signals(), _health_checks(job.workers.stall_timeout_s):
+            with own_signals():
                 outcome = trainer.fit().return_value
         except (TrainingFailedError, RayError) as error:
             return sort_exception(error, verdict=start.verdict())
+    if outcome["state"] == "stopped":
+        raise StoppedError(outcome["reason"])
     return None if outcome["state"] == "finished" else sort_outcome(outcome)
-
-
-@contextmanager
-def _health_checks(stall_timeout_s: float) -> Iterator[None]:
-    """While open, Ray gives up workers that do not answer it for longer than watchdogs take to judge.
-
-    A lone worker whose process is frozen has no other one that would notice. What the environment says goes first.
-    """
-    if not stall_timeout_s or HEALTH_CHECK_TIMEOUT in os.environ:
-        yield
-        return
-    os.environ[HEALTH_CHECK_TIMEOUT] = str(max(2 * stall_timeout_s, LEAST_HEALTH_CHECK_S))
-    try:
-        yield
-    finally:
-        os.environ.pop(HEALTH_CHECK_TIMEOUT, None)
-
-
-def _trainer(job: TrainJob, start_id: str, scratch: str) -> TorchTrainer:
-    """What Ray is asked for: workers, and that it starts none again but those that a drained machine takes along."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    workers = job.workers
-    return TorchTrainer(
-        train_worker,
-        train_loop_config={"spec": dump_job(job), "start_id": start_id},
-        torch_config=TorchConfig(backend="nccl" if workers.gpus_per_worker else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers.num_workers,
-            use_gpu=workers.gpus_per_worker > 0,
-            resources_per_worker={"CPU": workers.cpus_per_worker, "GPU": workers.gpus_per_worker},
-        ),
-        run_config=RunConfig(
-            name=job.name,
-            storage_path=scratch,
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=3, max_preemption_failures=-1),
-            worker_runtime_env={"env_vars": worker_environment()},
-        ),
-    )
-
-
-def train_worker(config: dict[str, Any]) -> dict[str, Any]:
-    """What Ray runs in each worker process. Returns the attempt's outcome, the same on every worker."""
-    import ray.train
-    import ray.train.torch
-    import torch
-
-    from roadbed.runtime.metrics import RayMetrics
-    from roadbed.training.attempt import run_attempt
-    from roadbed.training.group import Group
-    from roadbed.training.heap import keep_freed_memory
-
-    context = ray.train.get_context()
-    job = parse_job(config["spec"], origin="the job's spec")
-    torch.set_num_threads(job.workers.cpus_per_worker)
-    keep_freed_memory()
-    logging.basicConfig(level=logging.WARNING)
-    group = Group(
-        rank=context.get_world_rank(), num_workers=context.get_world_size(), device=ray.train.torch.get_device()
-    )
-    outcome = run_attempt(
-        job,
-        group,
-        start_id=config["start_id"],
-        passing=PASSING,
-        sink=RayMetrics(job.name) if group.is_first else None,
-        num_threads=job.workers.cpus_per_worker,
-        on_epoch=ray.train.report,
-    )
-    return asdict(outcome)
 
 
 @contextmanager

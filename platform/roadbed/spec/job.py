@@ -34,17 +34,18 @@ class TrainJob(Section):
 
     @model_validator(mode="after")
     def _every_worker_has_a_lane(self) -> TrainJob:
-        if self.train.global_batch < self.workers.num_workers:
+        most = self.workers.num_workers.max
+        if self.train.global_batch < most:
             raise ValueError(
                 f"train.global_batch: {self.train.global_batch} samples cannot be shared by workers.num_workers "
-                f"{self.workers.num_workers}; give every worker at least one"
+                f"{most}; give every worker at least one"
             )
         return self
 
     @model_validator(mode="after")
     def _statistics_can_be_shared(self) -> TrainJob:
         workers = self.workers
-        if self.model.batch_norm == "sync" and workers.num_workers > 1 and not workers.gpus_per_worker:
+        if self.model.batch_norm == "sync" and workers.num_workers.max > 1 and not workers.gpus_per_worker:
             raise ValueError(
                 f"model.batch_norm: sync is for GPUs, found workers.num_workers {workers.num_workers} without; set "
                 "workers.gpus_per_worker to 1, or take live, or frozen for weights that are trained already"

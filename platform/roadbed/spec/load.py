@@ -106,15 +106,19 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
 def _explain(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in model.model_fields.items():
+        default = "required" if field.default is PydanticUndefined else _as_yaml(field.default)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if field.description:  # A section that may also be written as one value.
+                rows.append((prefix + name, default, field.description))
             rows += _explain(field.annotation, f"{prefix}{name}.")
             continue
-        default = "required" if field.default is PydanticUndefined else _as_yaml(field.default)
         rows.append((prefix + name, default, field.description or ""))
     return rows
 
 
 def _as_yaml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     plain = list(value) if isinstance(value, tuple) else value
     return str(yaml.safe_dump(plain, default_flow_style=True)).removesuffix("\n").removesuffix("\n...")
 

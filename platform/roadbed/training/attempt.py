@@ -17,7 +17,7 @@ from typing import Any, Literal
 from roadbed import errors
 from roadbed.data.cache import node_cache
 from roadbed.data.dataset import Dataset
-from roadbed.errors import FencedError, RoadbedError
+from roadbed.errors import FencedError, RoadbedError, StoppedError
 from roadbed.runs import Attempt, Heartbeat, Run
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
@@ -25,6 +25,7 @@ from roadbed.telemetry import MetricSink
 from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
 from roadbed.training.group import Group, public_name
 from roadbed.training.loop import Training
+from roadbed.training.notices import Ask
 from roadbed.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How an attempt ended. `error` is the name of a RoadbedError, `reason` its text."""
 
-    state: Literal["finished", "failed", "fenced"]
+    state: Literal["finished", "failed", "fenced", "stopped"]
     error: str | None = None
     reason: str | None = None
 
@@ -48,11 +49,13 @@ def run_attempt(
     sink: MetricSink | None = None,
     num_threads: int = 1,
     on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+    notice: Ask | None = None,
 ) -> Outcome:
     """Train `job` from where its run stands. The same outcome on every worker of the group.
 
     `start_id` is the same for all attempts that one start of the run makes, and another for every start. After an error
-    of a class in `passing` the run's status is left to the caller, who may try again.
+    of a class in `passing` the run's status is left to the caller, who may try again. `notice` tells of nodes that are
+    about to go, where somebody knows of them.
     """
     attempt: Attempt | None = None
     training: Training | None = None
@@ -60,17 +63,21 @@ def run_attempt(
         keep_in = stack.enter_context(_kept_log())
         try:
             places = group.gather(_place())
-            attempt, number, start = _begin(job, group, start_id, places)
+            attempt, number, start, num_lost = _begin(job, group, start_id, places)
             keep_in(attempt)
-            log.info("attempt begins: workers=%d step=%d", group.num_workers, start.step if start else 0)
+            step = start.step if start else 0
+            log.info("attempt begins: workers=%d step=%d lost_steps=%d", group.num_workers, step, num_lost)
             is_fenced = stack.enter_context(_beating(attempt, lambda: training))
             stack.enter_context(_watchdog(job, group, number, places, lambda: training))
             settings = {"sink": sink, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
-            training = _prepare(job, group, attempt, start, **settings)
+            training = _prepare(job, group, attempt, start, **settings, notice=notice)
+            training.journal.lost(num_lost)
             training.run()
             outcome = Outcome("finished")
         except FencedError as error:
             return Outcome("fenced", public_name(error), str(error))
+        except StoppedError as error:
+            outcome = Outcome("stopped", public_name(error), str(error))
         except RoadbedError as error:
             outcome = Outcome("failed", public_name(error), str(error))
         except Exception:
@@ -100,27 +107,30 @@ def _finish(attempt: Attempt | None, training: Training | None, group: Group, ou
 
 def _begin(
     job: TrainJob, group: Group, start_id: str, places: list[str]
-) -> tuple[Attempt | None, int, Checkpoint | None]:
-    """The first worker claims the attempt and chooses the checkpoint to go on from.
+) -> tuple[Attempt | None, int, Checkpoint | None, int]:
+    """The first worker claims the attempt and chooses the checkpoint to go on from; the others are given both.
 
-    The others are given its number and the checkpoint. A group that is started again ends here if the run was taken by
-    another start meanwhile.
+    With them comes, for the first worker, how many steps of the attempt before are lost, as far as its heart told
+    before it stopped. A group that is started again ends here if the run was taken by another start meanwhile.
     """
     attempt: Attempt | None = None
     start: Checkpoint | None = None
+    num_lost = 0
     with group.together():
         if group.is_first:
             run = Run(open_store(job.output.store), job.name)
             starts = [claim.get("start_id") for _, claim in run.attempts()]
             if start_id in starts and starts[-1] != start_id:
                 raise FencedError(f"run {job.name} was taken by a newer start; this one ends")
-            found = newest_whole_checkpoint(run)
+            found, before = newest_whole_checkpoint(run), run.status()
             lineage = {"resumed_attempt": found[0].attempt, "resumed_step": found[0].step} if found else {}
+            num_lost = max(0, (before.step if before else 0) - (found[0].step if found else 0))
             where = {"device": str(group.device), "host": socket.gethostname(), "workers": places}
-            attempt = run.claim(details=lineage | where | {"num_workers": group.num_workers, "start_id": start_id})
+            told = {"num_workers": group.num_workers, "start_id": start_id, "lost_steps": num_lost}
+            attempt = run.claim(details=lineage | where | told)
             start = found[1] if found else None
     number = group.from_first(attempt.number if attempt else 0)
-    return attempt, number, group.from_first(start)
+    return attempt, number, group.from_first(start), num_lost
 
 
 def _place() -> str:

@@ -15,7 +15,9 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,11 @@ class Checkpoint:
     def step(self) -> int:
         """Optimiser steps taken before it."""
         return int(self.state["step"])
+
+    @property
+    def name(self) -> str:
+        """Of its folder. One before and one after the evaluation of an epoch have the same step and other names."""
+        return f"{self.step:08d}-unscored" if self.state.get("is_unscored") else f"{self.step:08d}"
 
 
 def snapshot(tensors: Tensors) -> Tensors:
@@ -108,12 +115,15 @@ def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None
 class CheckpointWriter:
     """Writes checkpoints of one attempt in the background, one at a time, and keeps the best and the newest.
 
-    While a store cannot be reached training goes on and the last whole checkpoint stands; `finish` alone insists.
+    While the store cannot be reached, or the disk for temporary files is full, training goes on and the last whole
+    checkpoint stands; `finish` alone insists. `trouble` says why the last one was not written, None if it was.
     """
 
     def __init__(self, attempt: Attempt, *, keep_last: int) -> None:
         self._attempt = attempt
         self._keep_last = keep_last
+        self._written: str | None = None
+        self.trouble: str | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="roadbed-checkpoint")
         self._held: tuple[Checkpoint, float | None] | None = None
         self._writing: tuple[Checkpoint, float | None, Future[None]] | None = None
@@ -135,6 +145,8 @@ class CheckpointWriter:
         number.
         """
         self.wait()
+        if checkpoint.name == self._written:
+            return  # What a pointer names is never written again.
         self._writing = (checkpoint, score, self._pool.submit(self._write, checkpoint, score))
 
     def finish(self) -> None:
@@ -157,18 +169,19 @@ class CheckpointWriter:
             written.result()
         except StoreError as error:
             log.warning("checkpoint not written: step=%d reason=%s", checkpoint.step, error)
+            self.trouble = f"step {checkpoint.step}: {error}"
             return False
+        self.trouble = None
         return True
 
     def _write(self, checkpoint: Checkpoint, score: float | None) -> None:
         _check_numbers(checkpoint, self._attempt.run.name)
-        key = f"{self._attempt.folder}/checkpoints/{checkpoint.step:08d}"
+        key = f"{self._attempt.folder}/checkpoints/{checkpoint.name}"
         entries: dict[str, dict[str, Any]] = {}
-        with tempfile.TemporaryDirectory(prefix="roadbed-checkpoint-") as folder:
+        with _scratch() as folder:
             for name, tensors in checkpoint.files.items():
-                path = Path(folder) / name
-                safetensors.torch.save_file(tensors, path)
-                entries[name] = _entry(path)
+                path = folder / name
+                entries[name] = _save(tensors, path)
                 self._attempt.upload(path, f"{key}/{name}", sha256=entries[name]["sha256"])
                 path.unlink()
         state = json.dumps(checkpoint.state, sort_keys=True).encode()
@@ -176,6 +189,7 @@ class CheckpointWriter:
         self._attempt.put(f"{key}/state.json", state)
         self._attempt.put(f"{key}/{MANIFEST}", json.dumps({"files": entries}, sort_keys=True, indent=1).encode())
         self._point_to(CheckpointRef(key=key, attempt=self._attempt.number, step=checkpoint.step, score=score))
+        self._written = checkpoint.name
 
     def _point_to(self, ref: CheckpointRef) -> None:
         run = self._attempt.run
@@ -212,5 +226,28 @@ def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:
         log.warning("old checkpoint not removed: step=%d reason=%s", ref.step, error)
 
 
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for files on their way to the store. Raises StoreError if there is no room for one."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="roadbed-checkpoint-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(error) from error
+    with folder as path:
+        yield Path(path)
+
+
+def _save(tensors: Tensors, path: Path) -> dict[str, Any]:
+    """Write tensors to a new file; its size and checksum. Raises StoreError if the disk does not take them."""
+    try:
+        safetensors.torch.save_file(tensors, path)
+        return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: Exception) -> StoreError:
+    return StoreError(
+        f"{tempfile.gettempdir()}: a checkpoint cannot be put together there ({error}); make room, or set TMPDIR to a "
+        f"folder on another disk"
+    )

@@ -26,13 +26,24 @@ class Journal:
         self.progress: dict[str, Any] = {"num_steps": num_steps}
         self.num_skipped = 0
         """Damaged samples that the run went without so far, over all its attempts."""
+        self.num_notices = 0
+        """Notices of nodes about to go that the run was given so far, over all its attempts."""
+        self._notice: str | None = None
 
-    def resume(self, scores: Mapping[str, Any], *, num_skipped: int) -> None:
+    def resume(self, scores: Mapping[str, Any], *, num_skipped: int, num_notices: int) -> None:
         """Go on from a checkpoint: what its attempt told last still holds."""
-        self.num_skipped = num_skipped
+        self.num_skipped, self.num_notices = num_skipped, num_notices
         self.progress |= {key: scores[key] for key in ("miou", "pixel_accuracy") if key in scores}
         if num_skipped:
             self.progress["skipped_samples"] = num_skipped
+        if num_notices:
+            self.progress["notices"] = num_notices
+
+    def lost(self, num_steps: int) -> None:
+        """Steps that the attempt before had taken, as far as it told, and that this one takes again."""
+        if num_steps:
+            self.progress["lost_steps"] = num_steps
+            self._sink.add("roadbed_train_lost_steps", num_steps)
 
     def step(self, line: dict[str, Any], *, num_samples: int, waited_s: float) -> None:
         """A step that is done: its loss, learning rate, images/s and share of time waiting for data."""
@@ -55,6 +66,25 @@ class Journal:
         self._sink.add("roadbed_data_skipped_samples", len(keys))
         self._append("metrics", {"step": step, "epoch": epoch, "skipped": keys})
         log.warning("skipped damaged samples: step=%d epoch=%d keys=%s", step, epoch, ",".join(keys))
+
+    def noticed(self, notice: str, *, step: int, epoch: int) -> None:
+        """A node of the run is about to go. The same notice may be told again and counts once."""
+        if notice == self._notice:
+            return
+        self._notice = notice
+        self.num_notices += 1
+        self.progress["notices"] = self.num_notices
+        self._sink.add("roadbed_train_notices", 1)
+        self._append("metrics", {"step": step, "epoch": epoch, "notice": notice})
+        log.warning("notice: step=%d %s", step, notice)
+
+    def checkpoint(self, trouble: str | None) -> None:
+        """Whether the last checkpoint could be written: None, or why not. Training goes on either way."""
+        if trouble is None:
+            self.progress.pop("not_saved", None)
+            return
+        self.progress["not_saved"] = trouble
+        self._sink.add("roadbed_checkpoint_failures", 1)
 
     def evaluating(self, done: int, total: int) -> None:
         """An evaluation under way."""

@@ -21,7 +21,7 @@ from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.data.memory import ShardMemory
-from roadbed.errors import FencedError, RoadbedError, TrainingError
+from roadbed.errors import FencedError, RoadbedError, StoppedError, TrainingError
 from roadbed.models import SegmentationModel, build_model
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
@@ -40,6 +40,7 @@ from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
 from roadbed.training.loss import Divisors, Loss, class_weights
+from roadbed.training.notices import Ask, Notices
 from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
 from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
@@ -63,7 +64,8 @@ class Training:
 
     `attempt` is given to the first worker alone, and `is_fenced` tells it that a newer one has taken the run;
     `start` is the checkpoint to go on from, the same on every worker. Making a Training does not wait for other
-    workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker.
+    workers; `run` does. `on_epoch` is told the metrics of every epoch, on every worker. `notice` tells of nodes that
+    are about to go.
 
     Raises RoadbedError where spec, dataset, weights and checkpoint do not fit each other.
     """
@@ -81,6 +83,7 @@ class Training:
         cache: ShardCache | None = None,
         on_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
         is_fenced: Callable[[], bool] = lambda: False,
+        notice: Ask | None = None,
     ) -> None:
         self.job, self.dataset, self.group = job, dataset, group
         self.position = Position()
@@ -99,7 +102,8 @@ class Training:
         weights_K = class_weights(self.train_loader.split.class_pixels, balance=job.loss.class_balance)
         self.loss = Loss(job.loss, weights_K.to(group.device), ignore_id=dataset.label_space.ignore_id)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
-        self.journal.resume(self.scores, num_skipped=start.state.get("skipped_samples", 0) if start else 0)
+        counts = {key: start.state.get(key, 0) if start else 0 for key in ("skipped_samples", "notices")}
+        self.journal.resume(self.scores, num_skipped=counts["skipped_samples"], num_notices=counts["notices"])
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._settlement = Settlement(
             job,
@@ -112,13 +116,17 @@ class Training:
         self._held_step: int | None = None
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
+        self._is_asked_to_stop = attempt.asked_to_stop.is_set if attempt else lambda: False
+        self._notices = Notices(notice, interval_s=job.workers.notice_s)
+        self._asks_for_notice = False
         self._on_epoch = on_epoch
 
     def run(self) -> dict[str, Any]:
         """Train to the end of the last epoch. Returns the last scores.
 
-        Raises, on every worker at once: FencedError when a newer attempt has taken the run, DivergedError when the loss
-        is no number or has exploded, DamagedError, DataError or StoreError from the data or the last checkpoint.
+        Raises, on every worker at once: FencedError when a newer attempt has taken the run, StoppedError when the run
+        was asked to stop, DivergedError when the loss is no number or has exploded, DamagedError, DataError or
+        StoreError from the data or the last checkpoint.
         """
         self._gradients = GradientStep(
             self.model,
@@ -161,7 +169,10 @@ class Training:
         self.model.train()
         while position.batch < self.batches_per_epoch:
             self._step(batches)
-            if position.batch < self.batches_per_epoch and position.step % self.job.output.checkpoint_steps == 0:
+            notice = self._notices.ask() if self._asks_for_notice else None
+            if notice is not None and not self._notices.is_heeded(notice):
+                self._heed(notice)
+            elif position.batch < self.batches_per_epoch and (notice is not None or self._is_checkpoint_due()):
                 self._settle()
                 self._save(score=None)
         self._settle()
@@ -182,8 +193,10 @@ class Training:
             self.group.watch.move("computing")
         device = self.group.device
         masks_BHW = torch.from_numpy(batch.masks_BHW)
-        sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped)])
+        is_due = self.group.is_first and self._notices.is_due()
+        sums = self.group.sum([*self.loss.divisors(masks_BHW), len(batch.samples), len(batch.skipped), is_due])
         divisors, num_samples, num_skipped = Divisors(sums[0], sums[1]), int(sums[2]), int(sums[3])
+        self._asks_for_notice = sums[4] > 0
         if num_skipped:
             self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
@@ -230,11 +243,23 @@ class Training:
                 batch = next(batches)
             except RoadbedError as error:
                 failure = error
-        (num_failures,) = self.group.sum([failure is not None])
+        num_failures, num_stopping = self.group.sum([failure is not None, self._is_asked_to_stop()])
         if num_failures:
             self.group.raise_together(failure)
+        if num_stopping:
+            self._stop()
         assert batch is not None
         return batch
+
+    def _stop(self) -> None:
+        """Somebody wants the run to end here: save what was done, and end on every worker."""
+        self._save_now()
+        with self.group.together():
+            if self.writer is not None:
+                self.writer.finish()
+        raise StoppedError(
+            f"run {self.job.name} was stopped at step {self.position.step}, which is saved; start it again to go on"
+        )
 
     def _settle(self) -> None:
         """Record the step before, whose loss is known by now without making the device wait.
@@ -274,11 +299,44 @@ class Training:
         self.group.watch.move()
         self.journal.evaluating(done * self.group.num_workers, total)
 
+    def _is_checkpoint_due(self) -> bool:
+        return self.position.step % self.job.output.checkpoint_steps == 0
+
+    def _heed(self, notice: str) -> None:
+        """A node is about to go: save what was done, and train on once it is whole in the store.
+
+        If it could not be written, the notice is heeded anew when it is asked for again. Once it was, each time that
+        the notice still stands begins a checkpoint in the background, for what comes after the last one is lost.
+        """
+        began = time.perf_counter()
+        self.journal.noticed(notice, step=self.position.step, epoch=self.position.epoch)
+        self._save_now()
+        is_whole = True
+        with self.group.together():
+            if self.writer is not None:
+                is_whole = self.writer.wait()
+                self.journal.checkpoint(self.writer.trouble)
+        if self.group.sum([not is_whole]) == [0]:
+            self._notices.heed(notice)
+            log.info("saved in time: step=%d seconds=%.2f", self.position.step, time.perf_counter() - began)
+
+    def _save_now(self) -> None:
+        """Take a checkpoint and have it written without the word of a later step: there may be none.
+
+        Not while the loss may be exploding.
+        """
+        self._settle()
+        self._save(score=None)
+        if self._held_step == self.position.step:
+            self._release()
+
     def _save(self, *, score: float | None) -> None:
         """Take a checkpoint. It is held until a later step has shown that its weights are sound (see `_settle`).
 
         The loss of a step is that of the weights before it: what the step made of them shows in the next one's.
         """
+        if score is None and self._held_step == self.position.step:
+            return  # What is held of this step has its score.
         self._agree_on_statistics()
         if self._settlement.losses.num_suspicious and self.position.epoch < self.job.train.epochs:
             log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", self.position.step)
@@ -295,6 +353,7 @@ class Training:
         with self.group.together():
             if self.writer is not None:
                 self.writer.release()
+                self.journal.checkpoint(self.writer.trouble)
         self.group.watch.move(before)
 
     def _checkpoint(self) -> Checkpoint:
@@ -310,7 +369,9 @@ class Training:
             "scores": self.scores,
             "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
             "sound_losses": self._settlement.losses.sound,
+            "is_unscored": self.position.batch == self.batches_per_epoch,
             "skipped_samples": self.journal.num_skipped,
+            "notices": self.journal.num_notices,
             "dataset_digest": self.dataset.digest,
             "num_workers": self.group.num_workers,
         }

@@ -35,6 +35,8 @@ def show(name: str, store: str, as_json: bool) -> None:
         click.echo(f"{run.uri}: {status.state}" + (f" ({status.reason})" if status.reason else ""))
         click.echo(_speed(figures))
         _show_attempts(run)
+    for line in figures.notices:
+        click.echo(f"notice: step {line['step']}, {line['notice']}")
     for line in figures.evaluations:
         accuracy = percent(line["pixel_accuracy"])
         click.echo(f"epoch {line['epoch']}: mIoU {percent(line['miou'])}, pixel accuracy {accuracy}")
@@ -58,7 +60,9 @@ def _show_attempts(run: Run) -> None:
     for number, claim in run.attempts():
         resumed = f"from step {claim['resumed_step']}" if claim["resumed_attempt"] else "from the start"
         workers = f"{claim['num_workers']} worker{'s' if claim['num_workers'] != 1 else ''}"
-        click.echo(f"attempt {number}: {resumed}, {workers} on {claim['host']}")
+        lost = claim.get("lost_steps", 0)
+        before = f", {lost} steps of the attempt before were lost" if lost else ""
+        click.echo(f"attempt {number}: {resumed}, {workers} on {claim['host']}{before}")
         end = run.end_of(number)
         if end is not None:
             click.echo(f"  ended: {end['cause']}: {end['reason']}; {end['verdict']}")
