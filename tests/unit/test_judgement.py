@@ -118,7 +118,7 @@ def test_attempts_of_others_are_left_alone(job: TrainJob, run: Run) -> None:
     claim(run, "theirs")
     assert start.judge(Failure("fenced", "taken", "taken", FencedError)).pause_s is None
     start.judge(LOST)
-    start.stop()
+    start.stop(may_save=False)
     assert (status_of(run).state, run.end_of(1), run.end_of(2)) == ("running", None, None)
 
 
@@ -126,7 +126,7 @@ def test_a_start_that_is_stopped_between_two_tries_says_so(job: TrainJob, run: R
     start = Start(job, run, start_id="ours")
     claim(run)
     start.judge(LOST)
-    start.stop()
+    start.stop(may_save=False)
     assert (status_of(run).state, status_of(run).reason) == ("stopped", "stopped by its user")
 
 
@@ -145,7 +145,7 @@ def test_without_a_store_a_failure_is_judged_by_what_is_known(
     decisions = [start.judge(failure) for _ in range(4)]
     assert [decision.pause_s for decision in decisions] == [10, 20, 40, None]
     assert start.verdict() is None
-    start.stop()
+    start.stop(may_save=False)
     assert last_words(job, failure, decisions[-1]) == (
         "the store is away (not retried: the budget for store is 3 without a newer checkpoint)"
     )

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from drivers import ids_of
-from roadbed.errors import StoreError
+from roadbed.errors import FencedError, StoreError
 from roadbed.runs import Attempt, Run
 from roadbed.storage import open_store
 from roadbed.training.attempt import Outcome, run_attempt
-from roadbed.training.checkpoint import CheckpointWriter, _scratch, newest_whole_checkpoint
+from roadbed.training.checkpoint import CheckpointWriter, _scratch, delete_checkpoint, newest_whole_checkpoint
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
 from roadbed.training.notices import Notices
@@ -192,7 +192,7 @@ def test_without_a_folder_for_temporary_files_it_is_told_likewise(
 SMALL_DISK = """
 import sys, torch
 from pathlib import Path
-from roadbed.errors import StoreError
+from roadbed.errors import FencedError, StoreError
 from roadbed.training.checkpoint import _save
 try:
     _save({"weights": torch.zeros(1_000_000)}, Path(sys.argv[1]) / "model.safetensors")
@@ -249,3 +249,15 @@ def test_a_checkpoint_that_is_named_already_is_not_written_again(root: Path) -> 
     writer.close()
     keys = [info.key for info in run_of(made).store.list(f"{attempt.folder}/checkpoints/")]
     assert len(keys) == 5
+
+
+def test_a_replaced_attempt_removes_no_old_checkpoint(root: Path) -> None:
+    made = job(root)
+    assert run_attempt(made, Group()) == Outcome("finished")
+    run = run_of(made)
+    stale = run.claim(details={})
+    run.claim(details={})
+    before = sorted(info.key for info in run.store.list())
+    with pytest.raises(FencedError, match="was replaced by attempt 3"):
+        delete_checkpoint(stale, run.pointer().checkpoints[1])
+    assert sorted(info.key for info in run.store.list()) == before

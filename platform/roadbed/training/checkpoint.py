@@ -26,7 +26,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from roadbed.errors import DamagedError, DivergedError, NotFoundError, RoadbedError, StoreError
+from roadbed.errors import DamagedError, DivergedError, FencedError, NotFoundError, RoadbedError, StoreError
 from roadbed.models import SegmentationModel
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
 from roadbed.storage import get_json
@@ -201,7 +201,7 @@ class CheckpointWriter:
         self._attempt.move_pointer(Pointer(attempt=self._attempt.number, checkpoints=kept, best=best))
         named = {old.key for old in (*kept, best) if old is not None}
         for old in {old for old in (*before.checkpoints, before.best) if old is not None and old.key not in named}:
-            delete_checkpoint(run, old)
+            delete_checkpoint(self._attempt, old)
 
 
 def _check_numbers(checkpoint: Checkpoint, run_name: str) -> None:
@@ -215,13 +215,18 @@ def _check_numbers(checkpoint: Checkpoint, run_name: str) -> None:
                 )
 
 
-def delete_checkpoint(run: Run, ref: CheckpointRef) -> None:
-    """Remove a checkpoint, its manifest first, so that what is left of it is never taken for whole."""
-    folder = run.store.child(ref.key)
+def delete_checkpoint(attempt: Attempt, ref: CheckpointRef) -> None:
+    """Remove a checkpoint, its manifest first, so that what is left of it is never taken for whole.
+
+    Raises FencedError, and removes nothing more, once a newer attempt began.
+    """
+    folder = attempt.run.store.child(ref.key)
     try:
-        folder.delete(MANIFEST)
-        for info in list(folder.list()):
-            folder.delete(info.key)
+        for key in (MANIFEST, *(info.key for info in folder.list() if info.key != MANIFEST)):
+            attempt.check_fence()
+            folder.delete(key)
+    except FencedError:
+        raise
     except RoadbedError as error:
         log.warning("old checkpoint not removed: step=%d reason=%s", ref.step, error)
 
