@@ -14,7 +14,8 @@ import torch
 
 from roadbed.errors import DivergedError, TrainingError
 from roadbed.runs import Run, RunStatus
-from roadbed.runtime.train import HEALTH_CHECK_TIMEOUT, begin_run, train
+from roadbed.runtime.train import begin_run, train
+from roadbed.runtime.trainer import HEALTH_CHECK_TIMEOUT
 from roadbed.spec import TrainJob
 from roadbed.storage import get_json, open_store
 from roadbed.training.attempt import Outcome, run_attempt

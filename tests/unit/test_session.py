@@ -6,7 +6,7 @@ import pytest
 
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.runtime.session import _check_resources, last_line, ray_session
-from roadbed.runtime.train import _settings_of_ray
+from roadbed.runtime.trainer import HEALTH_CHECK_TIMEOUT, settings_of_ray
 from roadbed.spec import WorkersSpec
 
 
@@ -43,8 +43,9 @@ def test_a_group_that_finds_no_place_is_planned_anew_sooner_where_nodes_come_and
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
-    elastic = WorkersSpec(num_workers={"min": 1, "max": 2})
-    assert _settings_of_ray(elastic) == {name: "25"}
-    assert _settings_of_ray(WorkersSpec(num_workers=2)) == {}
+    elastic = WorkersSpec(num_workers={"min": 1, "max": 2}, stall_timeout_s=0)
+    assert settings_of_ray(elastic) == {name: "25"}
+    assert settings_of_ray(WorkersSpec(num_workers=2, stall_timeout_s=0)) == {}
+    assert settings_of_ray(WorkersSpec(num_workers=2, stall_timeout_s=45)) == {HEALTH_CHECK_TIMEOUT: "90.0"}
     monkeypatch.setenv(name, "90")
-    assert _settings_of_ray(elastic) == {}
+    assert settings_of_ray(elastic) == {}
