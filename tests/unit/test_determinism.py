@@ -65,7 +65,7 @@ def differing(ours: TrainJob, theirs: TrainJob) -> list[str]:
 
 def distance(ours: TrainJob, theirs: TrainJob) -> float:
     """The length of the difference of all weights over the length of the way that they went from their start."""
-    start = Training(theirs, Dataset.open(theirs.data.uri), Group()).model.state_dict()
+    start = Training(theirs, Dataset.open(theirs.data.uri), Group()).learner.model.state_dict()
     left, right = (last_checkpoint(job).files["model.safetensors"] for job in (ours, theirs))
     apart, way = (
         torch.cat([(one[name] - other[name]).double().flatten() for name in start]).norm()

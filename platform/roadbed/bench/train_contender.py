@@ -227,7 +227,9 @@ def _roadbed(settings: Settings, rank: int) -> None:
             cache=cache,
             is_fenced=is_fenced,
         )
-        sink.turns = Turns(settings.num_steps, training.model, training.optimizer, training.averaged)
+        sink.turns = Turns(
+            settings.num_steps, training.learner.model, training.learner.optimizer, training.learner.averaged
+        )
         training.run()
 
 

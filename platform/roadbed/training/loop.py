@@ -10,53 +10,32 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from roadbed.data.augment import Augmenter, training_transforms
 from roadbed.data.cache import ShardCache
 from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.data.memory import ShardMemory
-from roadbed.errors import FencedError, RoadbedError, StoppedError, TrainingError
-from roadbed.models import SegmentationModel, build_model
+from roadbed.errors import FencedError, RoadbedError, StoppedError
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.spec import TrainJob
 from roadbed.telemetry import MetricSink, NoMetrics
-from roadbed.training.batch_norm import synchronize_batch_norm
-from roadbed.training.checkpoint import (
-    WEIGHTS,
-    Checkpoint,
-    CheckpointWriter,
-    load_optimizer,
-    optimizer_tensors,
-    snapshot,
-)
+from roadbed.training.checkpoint import Checkpoint, CheckpointWriter
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
+from roadbed.training.learner import Learner
 from roadbed.training.loss import Divisors, Loss, class_weights
 from roadbed.training.notices import Ask, Notices
-from roadbed.training.optimizer import AveragedModel, build_optimizer, set_learning_rate
-from roadbed.training.precision import Precision, choose_precision
 from roadbed.training.schedule import rate_factor
 from roadbed.training.settlement import Settlement
 from roadbed.training.step import GradientStep, UnsettledStep
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Position:
-    """Where a run is: `step` optimiser steps are taken; next comes global batch `batch` of `epoch`."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
 
 
 class Training:
@@ -86,14 +65,8 @@ class Training:
         notice: Ask | None = None,
     ) -> None:
         self.job, self.dataset, self.group = job, dataset, group
-        self.position = Position()
-        self.scores: dict[str, Any] = {}
-        self.precision: Precision | None = None
-        self.model = self._build_model(start)
-        self.averaged = AveragedModel(self.model, decay=job.train.ema_decay) if job.train.ema_decay else None
-        self.optimizer = build_optimizer(self.model, job.train)
-        if start is not None:
-            self._restore(start)
+        self.learner = Learner(job, dataset, group, start=start)
+        self.position = self.learner.position
         memory = ShardMemory(job.data.memory_mb * 1_000_000)
         self.train_loader = self._loader(job.data.train_split, num_threads, cache, memory)
         self.eval_loader = self._loader(job.data.eval_split, num_threads, cache, memory)
@@ -103,7 +76,7 @@ class Training:
         self.loss = Loss(job.loss, weights_K.to(group.device), ignore_id=dataset.label_space.ignore_id)
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         counts = {key: start.state.get(key, 0) if start else 0 for key in ("skipped_samples", "notices")}
-        self.journal.resume(self.scores, num_skipped=counts["skipped_samples"], num_notices=counts["notices"])
+        self.journal.resume(self.learner.scores, num_skipped=counts["skipped_samples"], num_notices=counts["notices"])
         self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._settlement = Settlement(
             job,
@@ -129,13 +102,13 @@ class Training:
         StoreError from the data or the last checkpoint.
         """
         self._gradients = GradientStep(
-            self.model,
+            self.learner.model,
             self.group,
             loss=self.loss,
             ignore_id=self.dataset.label_space.ignore_id,
             micro_batch=self.job.train.micro_batch,
             largest_share=-(-self.job.train.global_batch // self.group.num_workers),
-            is_synchronized=self._is_synchronized,
+            is_synchronized=self.learner.is_synchronized,
         )
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)
@@ -149,7 +122,7 @@ class Training:
             with self.group.together():
                 if self.writer is not None:
                     self.writer.finish()
-        return self.scores
+        return self.learner.scores
 
     @property
     def num_fetched(self) -> int:
@@ -166,7 +139,7 @@ class Training:
             seed=train.seed,
             global_batch=train.global_batch,
         )
-        self.model.train()
+        self.learner.model.train()
         while position.batch < self.batches_per_epoch:
             self._step(batches)
             notice = self._notices.ask() if self._asks_for_notice else None
@@ -200,7 +173,7 @@ class Training:
         if num_skipped:
             self.journal.skipped(self.group.gather(batch.skipped), step=self.position.step + 1, epoch=batch.epoch)
         images_B3HW = torch.from_numpy(batch.images_BHW3).to(device, non_blocking=True).permute(0, 3, 1, 2)
-        precision = self.precision or self._choose_precision(images_B3HW)
+        precision = self.learner.choose_precision(images_B3HW)
         rate = self._learning_rate()
         assert self._gradients is not None
         own_loss = self._gradients(
@@ -211,16 +184,8 @@ class Training:
             seed=hash((self.job.train.seed, self.position.step, self.group.rank)) & 0x7FFFFFFF,
         )
         self._settle()
-        norm = None
-        if self.job.train.clip_norm:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.job.train.clip_norm)
-        set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.position.step += 1
-        self.position.batch += 1
-        if self.averaged is not None:
-            self.averaged.update(self.model, step=self.position.step)
+        norm = self.learner.clip()
+        self.learner.take_step(rate)
         elapsed_s = time.perf_counter() - began
         line = {
             "step": self.position.step,
@@ -276,21 +241,21 @@ class Training:
     def _evaluate(self) -> float:
         began = time.perf_counter()
         self.group.watch.move("evaluating", step=self.position.step)
-        self._agree_on_statistics()
+        self.learner.agree_on_statistics()
         labels, total = self.dataset.label_space, self.eval_loader.split.num_samples
         counts_KK = evaluate(
-            self.averaged.model if self.averaged else self.model,
+            self.learner.evaluated_model,
             self.eval_loader,
             labels=labels,
             batch_size=self.job.train.eval_batch,
             group=self.group,
-            precision=self.precision or "fp32",
+            precision=self.learner.precision or "fp32",
             scales=self.job.train.eval_scales,
             is_flipped_too=self.job.train.eval_flip,
             progress=lambda done: self._evaluated(done, total),
         )
         scores = Scores.from_counts(counts_KK, class_names=labels.class_names)
-        self.scores = scores.to_json()
+        self.learner.scores = scores.to_json()
         seconds = time.perf_counter() - began
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         return scores.miou
@@ -337,7 +302,7 @@ class Training:
         """
         if score is None and self._held_step == self.position.step:
             return  # What is held of this step has its score.
-        self._agree_on_statistics()
+        self.learner.agree_on_statistics()
         if self._settlement.losses.num_suspicious and self.position.epoch < self.job.train.epochs:
             log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", self.position.step)
             return
@@ -357,85 +322,16 @@ class Training:
         self.group.watch.move(before)
 
     def _checkpoint(self) -> Checkpoint:
-        """What the run needs to go on from here, as copies that later steps do not change."""
-        weights = snapshot(self.model.state_dict())
-        files = {
-            "model.safetensors": weights,
-            WEIGHTS: snapshot(self.averaged.model.state_dict()) if self.averaged else weights,
-            "optimizer.safetensors": snapshot(optimizer_tensors(self.optimizer, self.model)),
-        }
-        state = asdict(self.position) | {
-            "precision": self.precision,
-            "scores": self.scores,
-            "normalization": {"mean": list(self.model.normalization.mean), "std": list(self.model.normalization.std)},
-            "sound_losses": self._settlement.losses.sound,
-            "is_unscored": self.position.batch == self.batches_per_epoch,
-            "skipped_samples": self.journal.num_skipped,
-            "notices": self.journal.num_notices,
-            "dataset_digest": self.dataset.digest,
-            "num_workers": self.group.num_workers,
-        }
-        return Checkpoint(files, state)
-
-    def _restore(self, start: Checkpoint) -> None:
-        state = start.state
-        if state["dataset_digest"] != self.dataset.digest:
-            raise TrainingError(
-                f"run {self.job.name}: {self.dataset.uri} has changed since the run began (dataset.json was "
-                f"{state['dataset_digest'][:12]}..., is {self.dataset.digest[:12]}...); start a run of another name"
-            )
-        self.model.load_state_dict(start.files["model.safetensors"])
-        if self.averaged is not None:
-            self.averaged.model.load_state_dict(start.files[WEIGHTS])
-        load_optimizer(self.optimizer, self.model, start.files["optimizer.safetensors"])
-        self.position = Position(state["step"], state["epoch"], state["batch"])
-        self.precision, self.scores = state["precision"], state["scores"]
-
-    def _agree_on_statistics(self) -> None:
-        """Average live batch-norm statistics over the workers, before they are evaluated or saved."""
-        if self.job.model.batch_norm != "live":
-            return
-        for model in (self.model, self.averaged.model if self.averaged else None):
-            if model is not None:
-                self.group.average_([tensor for tensor in model.buffers() if tensor.is_floating_point()])
+        return self.learner.checkpoint(
+            sound_losses=self._settlement.losses.sound,
+            is_unscored=self.position.batch == self.batches_per_epoch,
+            skipped_samples=self.journal.num_skipped,
+            notices=self.journal.num_notices,
+        )
 
     def _learning_rate(self) -> float:
         train = self.job.train
         return train.learning_rate * rate_factor(self.position.step, train, num_steps=self.num_steps)
-
-    def _choose_precision(self, images_B3HW: torch.Tensor) -> Precision:
-        chosen: Precision | None = None
-        if self.group.is_first:
-            micro_batch = images_B3HW[: self.job.train.micro_batch]
-            chosen, seconds = choose_precision(self.job.train.precision, self.model, micro_batch)
-            log.info("precision: %s measured_s=%s", chosen, {name: round(value, 3) for name, value in seconds.items()})
-        self.precision = self.group.from_first(chosen)
-        assert self.precision is not None
-        return self.precision
-
-    def _build_model(self, start: Checkpoint | None) -> SegmentationModel:
-        """The model as the spec has it, or as the checkpoint will fill it: that needs no other weights."""
-        torch.manual_seed(self.job.train.seed)
-        spec, mean, std = self.job.model, self.dataset.channel_mean, self.dataset.channel_std
-        if start is not None:
-            spec = spec.model_copy(update={"weights": "none"})
-            mean, std = (tuple(start.state["normalization"][key]) for key in ("mean", "std"))
-        model = build_model(
-            spec,
-            num_classes=self.dataset.label_space.num_classes,
-            channel_mean=mean,
-            channel_std=std,
-            registry_uri=self.job.output.store,
-            class_names=self.dataset.label_space.class_names,
-        )
-        if self._is_synchronized:
-            synchronize_batch_norm(model)
-        return model.to(self.group.device)
-
-    @property
-    def _is_synchronized(self) -> bool:
-        """Whether batch norm looks at the shares of several workers."""
-        return self.job.model.batch_norm == "sync" and self.group.num_workers > 1
 
     def _loader(self, split: str, num_threads: int, cache: ShardCache | None, memory: ShardMemory) -> Loader:
         return Loader(
