@@ -95,7 +95,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, *, after_step: int, by: float) -> Non
         whole_step(self, *arguments)
         if self.position.step == after_step:
             with torch.no_grad():
-                [*self.model.parameters()][-2].mul_(by)
+                [*self.learner.model.parameters()][-2].mul_(by)
 
     monkeypatch.setattr(Training, "_step", step)
 

@@ -130,6 +130,29 @@ def test_a_start_that_is_stopped_between_two_tries_says_so(job: TrainJob, run: R
     assert (status_of(run).state, status_of(run).reason) == ("stopped", "stopped by its user")
 
 
+def test_a_stop_reaches_the_group_that_ray_is_just_putting_in_the_place_of_another(
+    job: TrainJob, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Start(job, run, start_id="ours")
+    claim(run)
+    asked = []
+    ask_to_stop = Run.ask_to_stop
+
+    def replaced_when_asked(self: Run, *, attempt: int) -> bool:
+        asked.append(attempt)
+        is_asked = ask_to_stop(self, attempt=attempt)
+        if attempt == 1:
+            claim(run)
+        else:
+            run.fail("saved", attempt=attempt, state="stopped")
+        return is_asked
+
+    monkeypatch.setattr(Run, "ask_to_stop", replaced_when_asked)
+    start.stop(may_save=True)
+    assert asked == [1, 2]
+    assert (status_of(run).attempt, status_of(run).state) == (2, "stopped")
+
+
 def test_without_a_store_a_failure_is_judged_by_what_is_known(
     job: TrainJob, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +224,7 @@ def test_the_end_of_each_attempt_is_shown(
     status, out, _ = roadbed("runs", "show", job.name, "--store", job.output.store)
     assert status == 0
     lines = out.splitlines()
-    assert lines[1:4] == [
+    assert lines[2:5] == [
         "attempt 1: from the start, 2 workers on here",
         "  ended: lost_worker: worker 1 was lost; retry 1 of 3 for lost_worker in 10 s",
         "attempt 2: from the start, 2 workers on here",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from drivers import ids_of
-from roadbed.errors import FencedError, StoreError
+from roadbed.data.loader import Batch
+from roadbed.errors import DamagedError, FencedError, StoreError
 from roadbed.runs import Attempt, Run
 from roadbed.storage import open_store
 from roadbed.training.attempt import Outcome, run_attempt
@@ -35,8 +37,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def job(root: Path, name: str = "blocks") -> Any:
-    overrides = (AT_EVERY_STEP, "output.checkpoint_steps=100", "model.backbone=timm:test_efficientnet")
+def job(root: Path, *more: str, name: str = "blocks") -> Any:
+    overrides = (AT_EVERY_STEP, "output.checkpoint_steps=100", "model.backbone=timm:test_efficientnet", *more)
     return blocks_job(root, *overrides, name=name)
 
 
@@ -117,7 +119,7 @@ def test_a_notice_is_heeded_once_and_while_it_stands_there_are_more_checkpoints(
 def test_killed_while_an_epoch_is_evaluated_it_goes_on_with_the_evaluation(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken, made = job(root, "unbroken"), job(root)
+    unbroken, made = job(root, name="unbroken"), job(root)
     assert run_attempt(unbroken, Group()) == Outcome("finished")
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_evaluate", lambda self: (_ for _ in ()).throw(Killed()))
@@ -234,6 +236,50 @@ def test_a_run_that_is_asked_to_stop_saves_what_it_did_and_ends(root: Path, monk
     assert not run_of(made).ask_to_stop(attempt=1)
     assert run_attempt(made, Group()) == Outcome("finished")
     assert dict(run_of(made).attempts())[2]["resumed_step"] == 3
+
+
+@pytest.mark.parametrize("is_notice", [False, True])
+def test_what_is_withheld_is_not_called_saved(root: Path, monkeypatch: pytest.MonkeyPatch, is_notice: bool) -> None:
+    """The weights are spoilt by step 20, and step 21 is the first whose loss tells."""
+    made = job(root, "train.epochs=8", "train.learning_rate=1e-5")
+    step = Training._step
+
+    def spoiling_step(self: Training, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.position.step == 20:
+            with torch.no_grad():
+                [*self.learner.model.parameters()][-2].mul_(1e8)
+        self._is_asked_to_stop = lambda: not is_notice and self.position.step == 22
+
+    monkeypatch.setattr(Training, "_step", spoiling_step)
+    outcome = run_attempt(made, Group(), notice=from_step(22) if is_notice else None)
+    told = [line["text"] for line in run_of(made).lines("log")]
+    assert any("checkpoint withheld: step=22" in text for text in told)
+    assert not any("saved in time" in text for text in told)
+    assert (outcome.state, "which is saved" in str(outcome.reason)) == ("failed" if is_notice else "stopped", False)
+    latest = run_of(made).pointer().latest
+    assert latest is not None
+    assert latest.step <= 20
+
+
+def test_an_end_for_other_reasons_lets_the_checkpoint_go_that_is_held(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, following = job(root), Training._next
+
+    def next_that_fails(self: Training, batches: Iterator[Batch]) -> Batch:
+        def damaged() -> Iterator[Batch]:
+            raise DamagedError("a shard is damaged")
+            yield
+
+        return following(self, damaged() if self.position.epoch == 1 else batches)
+
+    monkeypatch.setattr(Training, "_next", next_that_fails)
+    outcome = run_attempt(made, Group())
+    assert (outcome.error, outcome.reason) == ("DamagedError", "a shard is damaged")
+    pointer = run_of(made).pointer()
+    assert pointer.best is not None
+    assert pointer.best.score is not None
 
 
 def test_a_checkpoint_that_is_named_already_is_not_written_again(root: Path) -> None:

@@ -49,6 +49,8 @@ def lost(**by_rank: Exception) -> WorkerGroupError:
     [
         (lost(w0=GLOO, w1=died()), "lost_worker", "worker 1 was lost \\(10.0.0.7, pid 77\\): Worker .* End of file.$"),
         (lost(w0=GLOO), "lost_worker", "a worker was lost; what another one was told: .*closed by peer"),
+        (lost(w0=RuntimeError("connect [10.0.0.7]:1: Connection refused")), "lost_worker", "a worker was lost"),
+        (lost(w1=RuntimeError("The client socket has timed out after 60000ms")), "lost_worker", "a worker was lost"),
         (lost(w0=GLOO, w1=MemoryError()), "memory", "worker 1 ended by MemoryError"),
         (lost(w0=RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), "memory", "worker 0 ended by Runtime"),
         (lost(w0=RuntimeError("DefaultCPUAllocator: can't allocate memory")), "memory", "worker 0"),

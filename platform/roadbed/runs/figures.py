@@ -54,7 +54,7 @@ class RunFigures:
             num_attempts=len(attempts),
             num_workers=attempts[-1][0].get("num_workers") if attempts else None,
             loss=_last_loss(steps),
-            evaluations=[line for line in lines if "miou" in line],
+            evaluations=[*{(line["step"], line["epoch"]): line for line in lines if "miou" in line}.values()],
             notices=[line for line in lines if "notice" in line],
             images_per_s=_over_time(steps, "images_per_s"),
             data_wait_share=_over_time(steps, "data_wait_share"),

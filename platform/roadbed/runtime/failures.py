@@ -49,7 +49,8 @@ PASSING: tuple[type[RoadbedError], ...] = (StoreError,)
 
 # What a worker is told when another one goes: gloo, NCCL, torch's store. It is never the cause itself.
 _COLLATERAL = re.compile(
-    r"closed by peer|reset by peer|broken pipe|socket (is )?closed|connection (was )?closed|timed out waiting|"
+    r"closed by peer|reset by peer|broken pipe|socket (is )?closed|connection (was )?(closed|refused)|"
+    r"timed out waiting|connection timed out|no route to host|connectFullMesh failed|client socket has timed out|"
     r"remote process exited|nccl communicator was aborted|failed to recv|unhandled system error",
     re.IGNORECASE,
 )

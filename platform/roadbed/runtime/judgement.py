@@ -51,18 +51,23 @@ class Start:
 
         They have as long as a pod has after its SIGTERM, and some seconds less.
         """
+        if may_save:
+            self._let_save()
         attempt = self._attempt()
-        if attempt is None:
-            return
-        if may_save and self._known(lambda: self._run.ask_to_stop(attempt=attempt)):
-            deadline = time.monotonic() + STOP_GRACE_S
-            while time.monotonic() < deadline and self._is_running(attempt):
-                time.sleep(STOP_POLL_S)
-        self._known(lambda: self._run.fail("stopped by its user", attempt=attempt, state="stopped"))
+        if attempt is not None:
+            self._known(lambda: self._run.fail("stopped by its user", attempt=attempt, state="stopped"))
 
-    def _is_running(self, attempt: int) -> bool:
-        status = self._known(self._run.status)
-        return status is None or (status.attempt == attempt and status.state == "running")
+    def _let_save(self) -> None:
+        """Ask the newest attempt to stop, and the one that follows if Ray is just replacing the group."""
+        asked: int | None = None
+        deadline = time.monotonic() + STOP_GRACE_S
+        while time.monotonic() < deadline:
+            attempt, status = self._attempt(), self._known(self._run.status)
+            if attempt is None or (status is not None and status.attempt == attempt and status.state != "running"):
+                return
+            if attempt != asked and self._known(lambda number=attempt: self._run.ask_to_stop(attempt=number)):  # type: ignore[misc]
+                asked = attempt
+            time.sleep(STOP_POLL_S)
 
     def verdict(self) -> Verdict | None:
         """What a watchdog found in the newest attempt, if that one was not judged before."""

@@ -142,19 +142,26 @@ class Training:
         self.learner.model.train()
         while position.batch < self.batches_per_epoch:
             self._step(batches)
-            notice = self._notices.ask() if self._asks_for_notice else None
+            notice = self._ask_for_notice() if self._asks_for_notice else None
             if notice is not None and not self._notices.is_heeded(notice):
                 self._heed(notice)
             elif position.batch < self.batches_per_epoch and (notice is not None or self._is_checkpoint_due()):
                 self._settle()
                 self._save(score=None)
         self._settle()
+        if self.group.sum([self._is_asked_to_stop()]) != [0]:
+            self._stop()  # an evaluation may take longer than whoever wants a stop will wait
         position.epoch, position.batch = position.epoch + 1, 0
         is_evaluated = position.epoch % train.eval_every == 0 or position.epoch == train.epochs
         self._save(score=self._evaluate() if is_evaluated else None)
         told = {key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)}
         with self.group.watch.meeting():
             self._on_epoch(told)
+
+    def _ask_for_notice(self) -> str | None:
+        """The notice that stands. A barrier."""
+        with self.group.watch.meeting():
+            return self._notices.ask()
 
     def _step(self, batches: Iterator[Batch]) -> None:
         began = time.perf_counter()
@@ -208,8 +215,12 @@ class Training:
                 batch = next(batches)
             except RoadbedError as error:
                 failure = error
-        num_failures, num_stopping = self.group.sum([failure is not None, self._is_asked_to_stop()])
+        is_fenced = isinstance(failure, FencedError)
+        sums = self.group.sum([failure is not None, is_fenced, self._is_asked_to_stop()])
+        num_failures, num_fenced, num_stopping = sums
         if num_failures:
+            if not num_fenced:
+                self._save_held()
             self.group.raise_together(failure)
         if num_stopping:
             self._stop()
@@ -218,12 +229,14 @@ class Training:
 
     def _stop(self) -> None:
         """Somebody wants the run to end here: save what was done, and end on every worker."""
-        self._save_now()
+        is_saved = self._save_now()
+        self.group.watch.move("saving")
         with self.group.together():
             if self.writer is not None:
                 self.writer.finish()
+        which = "which is saved" if is_saved else "and goes on from before it, for its loss may be exploding"
         raise StoppedError(
-            f"run {self.job.name} was stopped at step {self.position.step}, which is saved; start it again to go on"
+            f"run {self.job.name} was stopped at step {self.position.step}, {which}; start it again to go on"
         )
 
     def _settle(self) -> None:
@@ -239,7 +252,7 @@ class Training:
             self._release()
 
     def _evaluate(self) -> float:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self.group.watch.phase
         self.group.watch.move("evaluating", step=self.position.step)
         self.learner.agree_on_statistics()
         labels, total = self.dataset.label_space, self.eval_loader.split.num_samples
@@ -258,6 +271,7 @@ class Training:
         self.learner.scores = scores.to_json()
         seconds = time.perf_counter() - began
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
+        self.group.watch.move(before)
         return scores.miou
 
     def _evaluated(self, done: int, total: int) -> None:
@@ -273,26 +287,40 @@ class Training:
         If it could not be written, the notice is heeded anew when it is asked for again. Once it was, each time that
         the notice still stands begins a checkpoint in the background, for what comes after the last one is lost.
         """
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self.group.watch.phase
         self.journal.noticed(notice, step=self.position.step, epoch=self.position.epoch)
-        self._save_now()
-        is_whole = True
+        is_whole = self._save_now()
+        self.group.watch.move("saving")
         with self.group.together():
             if self.writer is not None:
-                is_whole = self.writer.wait()
+                is_whole = self.writer.wait() and is_whole
                 self.journal.checkpoint(self.writer.trouble)
+        self.group.watch.move(before)
         if self.group.sum([not is_whole]) == [0]:
             self._notices.heed(notice)
             log.info("saved in time: step=%d seconds=%.2f", self.position.step, time.perf_counter() - began)
 
-    def _save_now(self) -> None:
+    def _save_now(self) -> bool:
         """Take a checkpoint and have it written without the word of a later step: there may be none.
 
-        Not while the loss may be exploding.
+        It takes the place of an older one that is held, for time is short. Whether it was taken: not while the loss may
+        be exploding.
         """
+        held, self._held_step = self._held_step, None
+        if held == self.position.step:
+            self._held_step = held
         self._settle()
         self._save(score=None)
         if self._held_step == self.position.step:
+            self._release()
+            return True
+        self._held_step = held
+        return False
+
+    def _save_held(self) -> None:
+        """The run ends for a reason that is none of its weights': let go what is held, unless they may be exploding."""
+        self._settle()
+        if self._held_step is not None and not self._settlement.losses.num_suspicious:
             self._release()
 
     def _save(self, *, score: float | None) -> None:
