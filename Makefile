@@ -21,7 +21,7 @@ test-gpu: install ## the tests that need NVIDIA GPUs: CUDA, bf16, and with two o
 	@$(BIN)/python -m pytest tests/gpu -m gpu
 
 .PHONY: test-all
-test-all: install ## all tests, and the soaks that take many minutes
+test-all: install ## all tests, and those that break runs for minutes (some 20 more)
 	@$(BIN)/python -m pytest -m "not gpu"
 
 .PHONY: check

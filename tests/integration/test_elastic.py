@@ -23,7 +23,7 @@ from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
 from support import blocks_dataset, blocks_job
 
-pytestmark = [pytest.mark.s3, pytest.mark.ray]
+pytestmark = [pytest.mark.s3, pytest.mark.ray, pytest.mark.soak]
 
 ROOT_URI = "s3://roadbed/elastic"
 NOTICE_S = 8

@@ -105,6 +105,7 @@ def test_a_full_disk_ends_no_run_and_a_stale_start_that_wakes_up_writes_nothing_
     assert_same_weights(stale, unbroken)
 
 
+@pytest.mark.soak
 def test_a_store_that_is_slow_busy_cut_off_and_killed_is_sat_out(ray_head: object, tmp_path: Path) -> None:
     """All uploads go through a proxy that breaks them, to a server of the test's own that is killed for 20 s."""
     folder = tmp_path / "local"
