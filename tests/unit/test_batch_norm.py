@@ -77,6 +77,6 @@ def test_several_workers_without_gpus_are_refused_with_the_remedy() -> None:
         "live",
     ):
         assert words in str(caught.value)
-    assert parse_job(SYNC, origin="job.yaml").workers.num_workers == 1
+    assert parse_job(SYNC, origin="job.yaml").workers.num_workers.max == 1
     on_gpus = ("workers.num_workers=2", "workers.gpus_per_worker=1")
     assert parse_job(SYNC, origin="job.yaml", overrides=on_gpus).model.batch_norm == "sync"

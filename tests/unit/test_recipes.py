@@ -73,7 +73,7 @@ def test_a_recipe_is_the_published_one(path: Path) -> None:
     assert (job.model.batch_norm, job.model.output_stride, job.model.weights) == ("sync", 8, "imagenet")
     assert (job.train.optimizer, job.train.learning_rate, job.train.weight_decay) == ("sgd", 0.01, 5e-4)
     assert rate_factor(num_steps // 2, job.train, num_steps=num_steps) == pytest.approx(0.5**0.9)
-    assert job.workers.num_workers * job.train.micro_batch == GLOBAL_BATCH, "statistics of the whole batch"
+    assert job.workers.num_workers.max * job.train.micro_batch == GLOBAL_BATCH, "statistics of the whole batch"
     assert job.loss.class_balance == 0
 
 

@@ -100,6 +100,9 @@ def _new_client(patience: Patience) -> tuple[S3Client, object]:
 
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     session = boto3.Session(region_name=region)
+    # Before the client, which then signs with these: looked for twice, a file that is just being written gives the
+    # client none, and here the new ones.
+    credentials: Any = session.get_credentials()
     client = session.client(
         "s3",
         config=Config(
@@ -111,7 +114,6 @@ def _new_client(patience: Patience) -> tuple[S3Client, object]:
             response_checksum_validation="when_required",
         ),
     )
-    credentials: Any = session.get_credentials()
     return client, credentials and credentials.get_frozen_credentials()
 
 

@@ -72,8 +72,9 @@ class GradientStep:
                 self._network,
                 broadcast_buffers=False,
                 gradient_as_bucket_view=True,
-                # The same parameters in every step; but torch 2.14 cannot do it together with no_sync.
-                static_graph=most_passes == 1,
+                # The same parameters in every step. But torch 2.14 cannot do it together with no_sync, and with it
+                # three workers on CPUs that go on sum in another order than an attempt that was never broken.
+                static_graph=most_passes == 1 and group.device.type != "cpu",
             )
             if group.device.type == "cpu":
                 self._lay_out_buckets()
