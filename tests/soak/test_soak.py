@@ -39,8 +39,10 @@ TRAIN, VAL = 62, 11
 STEPS_PER_EPOCH = 16
 LONGEST_EARLY_S, LONGEST_WHILE_S = 6.0, 2.0
 CHECKPOINT_STEPS = 2
-MOST_LOST_STEPS = 3 * CHECKPOINT_STEPS
-"""One checkpoint may be on its way and another be due, so that training waits for the former."""
+MOST_LOST_STEPS = 3 * CHECKPOINT_STEPS + 2
+"""One checkpoint may be on its way and another be due, so that training waits for the former; and each waits for the
+loss of the step after it.
+"""
 LOSS_TOLERANCE, SCORE_TOLERANCE = 1e-5, 1e-4
 
 
