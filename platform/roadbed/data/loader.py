@@ -144,14 +144,15 @@ class Loader:
 
         paste = Paste.of(self._spec, self.split.class_pixels)
 
+        def seed_of(sample: int) -> int:
+            return augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
+
         def augmented(sample: int, out: Pair) -> None:
-            sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
-            augment.into(*self.split.decode_parts(sample, self.reader.read(sample)), seed=sample_seed, out=out)
+            augment.into(*self.split.decode_parts(sample, self.reader.read(sample)), seed=seed_of(sample), out=out)
 
         def pasted(partners: dict[int, int], sample: int, out: Pair) -> None:
             augmented(sample, out)
-            sample_seed = augmentation_seed(self._digest, seed=seed, epoch=epoch, sample=sample)
-            if paste is not None and paste.happens(sample_seed):
+            if paste is not None and paste.happens(seed_of(sample)):
                 part = np.empty_like(out[0]), np.empty_like(out[1])
                 with suppress(DamagedError) if self._spec.on_damaged == "skip" else nullcontext():
                     augmented(partners[sample], part)
