@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +32,10 @@ def own_surroundings(session_patch: pytest.MonkeyPatch, tmp_path_factory: pytest
     session_patch.setenv("HOME", str(home))
     session_patch.setenv("ROADBED_LOCAL_DIR", str(home / "local"))
     session_patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    session_patch.setenv("RAY_AUTH_MODE", "disabled")
+    token_path = home / "ray-token"
+    token_path.write_text(secrets.token_hex(32))
+    session_patch.setenv("RAY_AUTH_MODE", "token")
+    session_patch.setenv("RAY_AUTH_TOKEN_PATH", str(token_path))
     session_patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
@@ -52,6 +57,7 @@ def s3_server(
 @pytest.fixture(scope="session")
 def ray_head(s3_server: local.LocalState, session_patch: pytest.MonkeyPatch) -> local.LocalState:
     """A real Ray head beside the S3 server, for all tests that need one; RAY_* variables lead to it from now on."""
+    shutil.copy(os.environ["RAY_AUTH_TOKEN_PATH"], s3_server.folder / "ray-token")
     state = local.up(s3_server.folder, num_cpus=2)
     for name, value in local.environment(state).items():
         session_patch.setenv(name, value)

@@ -16,7 +16,6 @@ from fault_proxy import proxied
 from faults import late
 from roadbed.runs import Run
 from roadbed.runtime import local
-from roadbed.runtime.session import _read_token_anew
 from roadbed.spec import TrainJob
 from roadbed.storage import open_store
 from roadbed.training.attempt import Outcome, run_attempt
@@ -67,13 +66,10 @@ def nodes(s3_server: object) -> Iterator[Nodes]:
     folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
-        patch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")
         patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
         patch.setenv("RAY_TMPDIR", str(folder))
         (folder / "ray").mkdir()  # Where a Cluster writes its address down.
-        _read_token_anew()
         nodes = Nodes(folder)
         patch.setenv("RAY_ADDRESS", nodes.address)
         try:
@@ -81,7 +77,6 @@ def nodes(s3_server: object) -> Iterator[Nodes]:
         finally:
             nodes.end()
             shutil.rmtree(folder, ignore_errors=True)
-    _read_token_anew()
 
 
 def job(name: str, *overrides: str) -> TrainJob:

@@ -112,6 +112,14 @@ def test_the_log_of_the_attempt_that_failed_is_what_a_pattern_is_looked_for_in(t
     assert "Xid 79: fallen" in decision.verdict
 
 
+def test_a_pattern_is_looked_for_in_what_the_user_is_told(tmp_path: Path) -> None:
+    job = blocks_job(tmp_path, "workers.no_retry_pattern='does not answer'")
+    start = Start(job, Run(open_store(job.output.store), job.name), start_id="ours")
+    decision = start.judge(Failure("hang", "worker 0 does not answer Ray any more", "a health check has been hanging"))
+    assert decision.pause_s is None
+    assert "'worker 0 does not answer Ray any more'" in decision.verdict
+
+
 def test_attempts_of_others_are_left_alone(job: TrainJob, run: Run) -> None:
     start = Start(job, run, start_id="ours")
     claim(run)

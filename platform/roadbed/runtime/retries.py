@@ -72,5 +72,5 @@ class Retries:
         """The line in which the pattern is found that ends retries."""
         if not self._pattern:
             return None
-        lines = (line for text in (failure.text, *log) for line in text.splitlines())
+        lines = (line for text in (failure.reason, failure.text, *log) for line in text.splitlines())
         return next((line for line in lines if re.search(self._pattern, line)), None)

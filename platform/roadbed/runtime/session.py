@@ -62,7 +62,7 @@ def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
             }
         import ray
 
-        _read_token_anew()
+        read_token_anew()
         try:
             _probe(settings["address"])
             with own_signals():
@@ -115,16 +115,26 @@ def _own_token(folder: Path) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _read_token_anew() -> None:
-    """Let Ray look at RAY_AUTH_* as they are now: by itself it does so once in the life of a process.
+def read_token_anew() -> None:
+    """Let Ray look at RAY_AUTH_* as they are now, if it knows others: by itself it looks once in the life of a process.
 
     The mode before the token, for threads of a connection that is ending may ask for a token in between.
     Source: ray/_private/authentication_test_utils.py; Ray has no public call for it.
     """
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+    from ray._raylet import (  # type: ignore[attr-defined]
+        AuthenticationMode,
+        AuthenticationTokenLoader,
+        Config,
+        get_authentication_mode,
+    )
 
+    loader, path = AuthenticationTokenLoader.instance(), os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if os.environ.get("RAY_AUTH_MODE") == "token" and path and "RAY_AUTH_TOKEN" not in os.environ:
+        is_known = get_authentication_mode() == AuthenticationMode.TOKEN and Path(path).is_file()
+        if is_known and loader.get_raw_token() == Path(path).read_text().strip():
+            return
     Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    loader.reset_cache()
 
 
 def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:
