@@ -21,6 +21,7 @@ from roadbed.data.sources import SampleRef
 from roadbed.data.sources.camvid import CamvidSource
 from roadbed.data.sources.painted import paint_folder
 from roadbed.errors import DataError, RoadbedError, UsageError
+from roadbed.runtime import local
 from roadbed.runtime.map import ray_tasks
 from roadbed.storage import Store, open_store
 from support import StoredSource
@@ -170,6 +171,29 @@ def test_a_process_may_have_one_ray_of_its_own_after_another(tmp_path: Path) -> 
     environment = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run([sys.executable, "-c", TWO_RAYS_OF_OUR_OWN], env=environment, capture_output=True, text=True)
     assert (done.stdout.split(), done.returncode) == (["[1]", "[2]"], 0), done.stderr
+
+
+IMPORTED_BEFORE = """
+import os, sys
+
+import ray
+
+from roadbed.runtime.session import ray_connection
+
+os.environ.update(pair.split("=", 1) for pair in sys.argv[1:])
+with ray_connection(num_cpus=1) as resources:
+    print(resources["CPU"])
+"""
+
+
+def test_a_process_may_have_imported_ray_before_it_looks_for_a_local_head(
+    ray_head: local.LocalState, tmp_path: Path
+) -> None:
+    """By itself Ray would look for it at the machine's own address, and without its token."""
+    told = [f"{name}={text}" for name, text in local.environment(ray_head).items()]
+    command = [sys.executable, "-c", IMPORTED_BEFORE, *told]
+    done = subprocess.run(command, env={"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.returncode) == (["2.0"], 0), done.stderr
 
 
 def test_the_command_prepares_by_workers(ray_head: object) -> None:

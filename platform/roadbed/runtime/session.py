@@ -62,7 +62,7 @@ def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
             }
         import ray
 
-        read_token_anew()
+        _read_environment_anew()
         try:
             _probe(settings["address"])
             with own_signals():
@@ -115,12 +115,15 @@ def _own_token(folder: Path) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def read_token_anew() -> None:
-    """Let Ray look at RAY_AUTH_* as they are now, if it knows others: by itself it looks once in the life of a process.
+def _read_environment_anew() -> None:
+    """Let Ray look at what the environment says now of token and loopback, if it knows otherwise.
 
-    The mode before the token, for threads of a connection that is ending may ask for a token in between.
-    Source: ray/_private/authentication_test_utils.py; Ray has no public call for it.
+    By itself it looks once in the life of a process: at the token when it first needs one, at the other when it is
+    imported, and then it would look for a head on loopback at the machine's own address. Ray has no public call for
+    either. Source: ray/_private/authentication_test_utils.py (the mode before the token, for threads of a connection
+    that is ending may ask for a token in between), ray/_private/ray_constants.py.
     """
+    from ray._private import ray_constants
     from ray._raylet import (  # type: ignore[attr-defined]
         AuthenticationMode,
         AuthenticationTokenLoader,
@@ -128,6 +131,9 @@ def read_token_anew() -> None:
         get_authentication_mode,
     )
 
+    if ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ:
+        is_wanted = ray_constants.env_bool(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, True)
+        ray_constants.ENABLE_RAY_CLUSTER = is_wanted
     loader, path = AuthenticationTokenLoader.instance(), os.environ.get("RAY_AUTH_TOKEN_PATH")
     if os.environ.get("RAY_AUTH_MODE") == "token" and path and "RAY_AUTH_TOKEN" not in os.environ:
         is_known = get_authentication_mode() == AuthenticationMode.TOKEN and Path(path).is_file()

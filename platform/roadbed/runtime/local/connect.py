@@ -45,7 +45,7 @@ def connected(
     by Ctrl-C and SIGTERM. `only_local` looks at local stores alone.
 
     Ray is what RAY_ADDRESS names, or a running local one; else RAY_ADDRESS stays unset for whoever starts one. On a
-    machine of one's own that one listens on loopback only, provided that ray is imported within the block.
+    machine of one's own that one listens on loopback only.
     """
     place = local_folder(folder)
     is_told = not only_local and any(os.environ.get(name) for name in (*_AWS_VARIABLES, _POD_VARIABLE))
