@@ -136,6 +136,21 @@ def test_weather_and_camera_change_frames_alone_and_as_the_seed_says(
     assert looks == {True, False}
 
 
+def test_colours_go_as_far_as_the_strength_says(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    still = {"crop_area": (1.0, 1.0), "flip_probability": 0.0, "color_probability": 0.0}
+    plain = Augmenter(training_transforms(SPEC.model_copy(update=still)))
+    changes = []
+    for strength in (0.0, 0.1, 0.3, 0.6):
+        spec = SPEC.model_copy(update=still | {"color_probability": 1.0, "color_strength": strength})
+        augment = Augmenter(training_transforms(spec))
+        assert augment.is_fused
+        found = [(augment(*pair, seed=seed)[0].astype(int), plain(*pair, seed=seed)[0]) for seed in range(20)]
+        changes.append(float(np.mean([np.abs(one - other).mean() for one, other in found])))
+    assert changes[0] < 1.0
+    assert changes == sorted(changes)
+    assert changes[3] > 1.5 * changes[2] > 3 * changes[1]
+
+
 def test_balanced_crops_are_seldom_all_of_one_class(pair: tuple[np.ndarray, np.ndarray]) -> None:
     small = {"crop_area": (0.02, 0.1)}
     shares = {}

@@ -100,6 +100,7 @@ def test_a_spec_is_frozen() -> None:
 
 def test_explain_has_a_meaning_for_every_field() -> None:
     rows = explain("train")
+    assert [key for key, default, _ in rows if default == "required"] == ["name", "data.uri"]
     assert all(meaning for _, _, meaning in rows)
     assert ("train.epochs", "10", "passes over the training split") in rows
     assert [default for key, default, _ in rows if key == "data.uri"] == ["required"]

@@ -44,6 +44,7 @@ def training_transforms(spec: DataSpec) -> albumentations.Compose:
 
     height, width = spec.crop_px
     aspect = width / height
+    factors = (1 - spec.color_strength, 1 + spec.color_strength)
     cropping: dict[str, Any] = {
         "size": (height, width),
         "scale": spec.crop_area,
@@ -57,10 +58,10 @@ def training_transforms(spec: DataSpec) -> albumentations.Compose:
         else albumentations.RandomResizedCrop(**cropping),
         albumentations.HorizontalFlip(p=spec.flip_probability),
         albumentations.ColorJitter(
-            brightness=(0.7, 1.3),
-            contrast=(0.7, 1.3),
-            saturation=(0.7, 1.3),
-            hue=(-0.03, 0.03),
+            brightness=factors,
+            contrast=factors,
+            saturation=factors,
+            hue=(-spec.color_strength / 10, spec.color_strength / 10),
             p=spec.color_probability,
         ),
     ]

@@ -29,6 +29,9 @@ class DataSpec(Section):
     )
     flip_probability: Probability = Field(0.5, description="how often a crop is mirrored left to right")
     color_probability: Probability = Field(0.5, description="how often brightness, contrast and colours are changed")
+    color_strength: float = Field(
+        0.3, ge=0, le=1, description="by which share of itself each may change; hue by a tenth of that share of a turn"
+    )
     weather_probability: Probability = Field(0.0, description="how often it rains, or a shadow or the sun falls in")
     camera_probability: Probability = Field(0.0, description="how often a frame is blurred, noisy or compressed")
     paste_probability: Probability = Field(

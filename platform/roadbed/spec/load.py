@@ -103,14 +103,16 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
         raise UsageError(f"--set {override}: the value is not YAML") from None
 
 
-def _explain(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+def _explain(model: type[BaseModel], prefix: str, default_of: BaseModel | None = None) -> list[tuple[str, str, str]]:
+    """`default_of` is the section as it is where a spec leaves it out, None where it may not."""
     rows = []
     for name, field in model.model_fields.items():
-        default = "required" if field.default is PydanticUndefined else _as_yaml(field.default)
+        value = field.default if default_of is None else getattr(default_of, name)
+        default = "required" if value is PydanticUndefined else _as_yaml(value)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             if field.description:  # A section that may also be written as one value.
                 rows.append((prefix + name, default, field.description))
-            rows += _explain(field.annotation, f"{prefix}{name}.")
+            rows += _explain(field.annotation, f"{prefix}{name}.", value if isinstance(value, BaseModel) else None)
             continue
         rows.append((prefix + name, default, field.description or ""))
     return rows
