@@ -40,7 +40,12 @@ def small_batch(num_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gradients(
-    model: SegmentationModel, group: Group, *, num_samples: int, precision: Precision = "fp32"
+    model: SegmentationModel,
+    group: Group,
+    *,
+    num_samples: int,
+    precision: Precision = "fp32",
+    is_compiled: bool = False,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss of a batch shared by the workers, and its gradients by name, on the CPU.
 
@@ -51,7 +56,13 @@ def gradients(
     model.to(group.device).train()
     loss = Loss(LossSpec(), torch.ones(NUM_CLASSES, device=group.device), ignore_id=IGNORE_ID)
     step = GradientStep(
-        model, group, loss=loss, ignore_id=IGNORE_ID, micro_batch=num_samples, largest_share=num_samples
+        model,
+        group,
+        loss=loss,
+        ignore_id=IGNORE_ID,
+        micro_batch=num_samples,
+        largest_share=num_samples,
+        is_compiled=is_compiled,
     )
     images_B3HW, masks_BHW = small_batch(num_samples)
     share = slice(group.rank, None, group.num_workers)

@@ -27,7 +27,9 @@ import os, signal, sys, time
 from pathlib import Path
 from roadbed.runtime.local import connected
 from roadbed.storage import open_store
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell started in the background
+# As in a terminal, also where a shell in the background or nohup has had them ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 name, marks = sys.argv[1], Path(sys.argv[2])
 with connected(needs_store=True, needs_ray=False, notify=lambda text: print(text, file=sys.stderr, flush=True)):
     store = open_store("s3://roadbed/commands")

@@ -42,6 +42,9 @@ class TrainSpec(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on GPUs, the faster one where a CPU has bf16 instructions"
     )
+    compile: bool = Field(
+        False, description="let torch.compile make kernels of the network at the start, which takes minutes; for GPUs"
+    )
     eval_every: int = Field(1, ge=1, description="evaluate after every so many epochs, and after the last")
     eval_scales: tuple[Scale, ...] = Field(
         (1.0,),

@@ -109,6 +109,7 @@ class Training:
             micro_batch=self.job.train.micro_batch,
             largest_share=-(-self.job.train.global_batch // self.group.num_workers),
             is_synchronized=self.learner.is_synchronized,
+            is_compiled=self.job.train.compile,
         )
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)

@@ -5,6 +5,8 @@ b samples of a micro-batch, B of a worker's share, K classes, H x W pixels.
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from roadbed.errors import UsageError
 from roadbed.models import SegmentationModel
 from roadbed.training.batch_norm import running_statistics
 from roadbed.training.group import Group
@@ -54,10 +57,12 @@ class GradientStep:
         micro_batch: int,
         largest_share: int,
         is_synchronized: bool = False,
+        is_compiled: bool = False,
     ) -> None:
         """`largest_share` is the most samples that any worker gets of a global batch.
 
-        With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
+        With `is_compiled` torch.compile makes kernels of the network, one set for each size that comes; raises
+        UsageError without a C++ compiler. With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
         the largest share takes, whatever its own.
         """
         self._model, self._group = model, group
@@ -67,6 +72,9 @@ class GradientStep:
         most_passes = -(-largest_share // micro_batch)
         self._num_passes = most_passes if is_synchronized else 1
         self._network: nn.Module = _Outputs(model)
+        if is_compiled:
+            _check_compiler()
+            self._network.compile(dynamic=False)
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
                 self._network,
@@ -113,7 +121,8 @@ class GradientStep:
         """
         self._model.eval()
         images_B3HW = torch.zeros((1, 3, BLANK_PX, BLANK_PX), dtype=torch.uint8, device=self._group.device)
-        sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
+        with torch.compiler.set_stance("force_eager"):
+            sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
         self._model.zero_grad(set_to_none=True)
         self._model.train()
 
@@ -133,6 +142,15 @@ class GradientStep:
         if isinstance(self._network, DistributedDataParallel) and not is_last:
             return self._network.no_sync()
         return nullcontext()
+
+
+def _check_compiler() -> None:
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    if not any(shutil.which(name) for name in names):
+        raise UsageError(
+            f"train.compile: torch.compile needs a C++ compiler on every worker, and none is there (looked for "
+            f"{', '.join(names)}); install g++, or set train.compile to false"
+        )
 
 
 class _Outputs(nn.Module):
