@@ -62,8 +62,8 @@ def _run(start: Start, rank: int) -> None:
 
     def dying_step(self: Training, *arguments: Any) -> None:
         if self.position.step == start.dies_at:
-            if self.writer is not None:
-                self.writer.wait()  # it is no part of these tests whether the last checkpoint came through
+            if self.saving.writer is not None:
+                self.saving.writer.wait()  # it is no part of these tests whether the last checkpoint came through
             raise Killed
         whole_step(self, *arguments)
 

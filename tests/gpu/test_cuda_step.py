@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpu_steps import apart, gradients, small_batch, small_model
+from gpu_steps import apart, gradients, small_model
 from roadbed.models import SegmentationModel
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
@@ -49,9 +49,7 @@ def test_bf16_autocast_is_near_float32(cuda: torch.device, backbone: str) -> Non
 def test_a_compiled_network_has_the_same_loss_and_gradients(cuda: torch.device, precision: Precision) -> None:
     group = Group(device=cuda)
     (loss, ours), (expected, theirs) = (
-        gradients(
-            small_model(batch_norm="frozen"), group, num_samples=2, precision=precision, is_compiled=is_compiled
-        )
+        gradients(small_model(batch_norm="frozen"), group, num_samples=2, precision=precision, is_compiled=is_compiled)
         for is_compiled in (True, False)
     )
     assert loss == pytest.approx(expected, rel=1e-2)

@@ -292,8 +292,8 @@ def test_a_replaced_attempt_ends_and_writes_nothing_more(root: Path, monkeypatch
     def step_then_replaced(self: Training, *arguments: Any) -> None:
         whole_step(self, *arguments)
         if self.position.step == 5 and not newer:
-            assert self.writer is not None
-            self.writer.wait()  # what is on its way is no test of what comes after
+            assert self.saving.writer is not None
+            self.saving.writer.wait()  # what is on its way is no test of what comes after
             newer.append(run_of(job).claim(details={"num_workers": 1}))
             before.extend(sorted(path for path in (root / "runs").rglob("*") if path.is_file()))
 

@@ -24,13 +24,14 @@ from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.spec import TrainJob
 from roadbed.telemetry import MetricSink, NoMetrics
-from roadbed.training.checkpoint import Checkpoint, CheckpointWriter
+from roadbed.training.checkpoint import Checkpoint
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
 from roadbed.training.learner import Learner
 from roadbed.training.loss import Divisors, Loss, class_weights
 from roadbed.training.notices import Ask, Notices
+from roadbed.training.saving import Saving
 from roadbed.training.schedule import rate_factor
 from roadbed.training.settlement import Settlement
 from roadbed.training.step import GradientStep, UnsettledStep
@@ -77,7 +78,6 @@ class Training:
         self.journal = Journal(attempt, sink or NoMetrics(), num_steps=self.num_steps)
         counts = {key: start.state.get(key, 0) if start else 0 for key in ("skipped_samples", "notices")}
         self.journal.resume(self.learner.scores, num_skipped=counts["skipped_samples"], num_notices=counts["notices"])
-        self.writer = CheckpointWriter(attempt, keep_last=job.output.keep_last) if attempt else None
         self._settlement = Settlement(
             job,
             group,
@@ -85,8 +85,15 @@ class Training:
             self.train_loader.split,
             sound=start.state.get("sound_losses", []) if start else [],
         )
-        self._unsettled: UnsettledStep | None = None
-        self._held_step: int | None = None
+        self.saving = Saving(
+            job,
+            group,
+            self.learner,
+            self.journal,
+            self._settlement,
+            batches_per_epoch=self.batches_per_epoch,
+            attempt=attempt,
+        )
         self._gradients: GradientStep | None = None
         self._is_fenced = is_fenced
         self._is_asked_to_stop = attempt.asked_to_stop.is_set if attempt else lambda: False
@@ -114,15 +121,11 @@ class Training:
         with ExitStack() as stack:
             stack.enter_context(self.train_loader)
             stack.enter_context(self.eval_loader)
-            if self.writer is not None:
-                stack.callback(self.writer.close)
+            stack.callback(self.saving.close)
             while self.position.epoch < self.job.train.epochs:
                 self._epoch()
-            self._release()
-            self.group.watch.move("saving")
-            with self.group.together():
-                if self.writer is not None:
-                    self.writer.finish()
+            self.saving.release()
+            self.saving.finish()
         return self.learner.scores
 
     @property
@@ -147,14 +150,14 @@ class Training:
             if notice is not None and not self._notices.is_heeded(notice):
                 self._heed(notice)
             elif position.batch < self.batches_per_epoch and (notice is not None or self._is_checkpoint_due()):
-                self._settle()
-                self._save(score=None)
-        self._settle()
+                self.saving.settle()
+                self.saving.take()
+        self.saving.settle()
         if self.group.sum([self._is_asked_to_stop()]) != [0]:
             self._stop()  # an evaluation may take longer than whoever wants a stop will wait
         position.epoch, position.batch = position.epoch + 1, 0
         is_evaluated = position.epoch % train.eval_every == 0 or position.epoch == train.epochs
-        self._save(score=self._evaluate() if is_evaluated else None)
+        self.saving.take(score=self._evaluate() if is_evaluated else None)
         told = {key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)}
         with self.group.watch.meeting():
             self._on_epoch(told)
@@ -191,7 +194,7 @@ class Training:
             precision=precision,
             seed=hash((self.job.train.seed, self.position.step, self.group.rank)) & 0x7FFFFFFF,
         )
-        self._settle()
+        self.saving.settle()
         norm = self.learner.clip()
         self.learner.take_step(rate)
         elapsed_s = time.perf_counter() - began
@@ -203,7 +206,7 @@ class Training:
             "data_wait_share": round(waited_s / elapsed_s, 4),
             "at": round(time.time(), 3),
         }
-        self._unsettled = UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s, norm)
+        self._settlement.expect(UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s, norm))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
@@ -221,7 +224,7 @@ class Training:
         num_failures, num_fenced, num_stopping = sums
         if num_failures:
             if not num_fenced:
-                self._save_held()
+                self.saving.let_go()
             self.group.raise_together(failure)
         if num_stopping:
             self._stop()
@@ -230,27 +233,12 @@ class Training:
 
     def _stop(self) -> None:
         """Somebody wants the run to end here: save what was done, and end on every worker."""
-        is_saved = self._save_now()
-        self.group.watch.move("saving")
-        with self.group.together():
-            if self.writer is not None:
-                self.writer.finish()
+        is_saved = self.saving.take_now()
+        self.saving.finish()
         which = "which is saved" if is_saved else "and goes on from before it, for its loss may be exploding"
         raise StoppedError(
             f"run {self.job.name} was stopped at step {self.position.step}, {which}; start it again to go on"
         )
-
-    def _settle(self) -> None:
-        """Record the step before, whose loss is known by now without making the device wait.
-
-        A sound one lets the checkpoint go that was held until its weights had given a loss.
-        """
-        step, self._unsettled = self._unsettled, None
-        if step is None:
-            return
-        is_sound = self._settlement.settle(step)
-        if is_sound and self._held_step is not None and self._held_step < step.line["step"]:
-            self._release()
 
     def _evaluate(self) -> float:
         began, before = time.perf_counter(), self.group.watch.phase
@@ -288,75 +276,11 @@ class Training:
         If it could not be written, the notice is heeded anew when it is asked for again. Once it was, each time that
         the notice still stands begins a checkpoint in the background, for what comes after the last one is lost.
         """
-        began, before = time.perf_counter(), self.group.watch.phase
+        began = time.perf_counter()
         self.journal.noticed(notice, step=self.position.step, epoch=self.position.epoch)
-        is_whole = self._save_now()
-        self.group.watch.move("saving")
-        with self.group.together():
-            if self.writer is not None:
-                is_whole = self.writer.wait() and is_whole
-                self.journal.checkpoint(self.writer.trouble)
-        self.group.watch.move(before)
-        if self.group.sum([not is_whole]) == [0]:
+        if self.saving.take_whole():
             self._notices.heed(notice)
             log.info("saved in time: step=%d seconds=%.2f", self.position.step, time.perf_counter() - began)
-
-    def _save_now(self) -> bool:
-        """Take a checkpoint and have it written without the word of a later step: there may be none.
-
-        It takes the place of an older one that is held, for time is short. Whether it was taken: not while the loss may
-        be exploding.
-        """
-        held, self._held_step = self._held_step, None
-        if held == self.position.step:
-            self._held_step = held
-        self._settle()
-        self._save(score=None)
-        if self._held_step == self.position.step:
-            self._release()
-            return True
-        self._held_step = held
-        return False
-
-    def _save_held(self) -> None:
-        """The run ends for a reason that is none of its weights': let go what is held, unless they may be exploding."""
-        self._settle()
-        if self._held_step is not None and not self._settlement.losses.num_suspicious:
-            self._release()
-
-    def _save(self, *, score: float | None) -> None:
-        """Take a checkpoint. It is held until a later step has shown that its weights are sound (see `_settle`).
-
-        The loss of a step is that of the weights before it: what the step made of them shows in the next one's.
-        """
-        if score is None and self._held_step == self.position.step:
-            return  # What is held of this step has its score.
-        self.learner.agree_on_statistics()
-        if self._settlement.losses.num_suspicious and self.position.epoch < self.job.train.epochs:
-            log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", self.position.step)
-            return
-        self._held_step = self.position.step
-        if self.writer is not None:
-            self.writer.hold(self._checkpoint(), score=score)
-
-    def _release(self) -> None:
-        """Let the checkpoint that is held be written."""
-        self._held_step = None
-        before = self.group.watch.phase
-        self.group.watch.move("saving")
-        with self.group.together():
-            if self.writer is not None:
-                self.writer.release()
-                self.journal.checkpoint(self.writer.trouble)
-        self.group.watch.move(before)
-
-    def _checkpoint(self) -> Checkpoint:
-        return self.learner.checkpoint(
-            sound_losses=self._settlement.losses.sound,
-            is_unscored=self.position.batch == self.batches_per_epoch,
-            skipped_samples=self.journal.num_skipped,
-            notices=self.journal.num_notices,
-        )
 
     def _learning_rate(self) -> float:
         train = self.job.train

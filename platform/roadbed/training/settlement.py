@@ -31,14 +31,25 @@ class Settlement:
         self._name, self._records_samples = job.name, job.output.record_samples
         self._group, self._journal, self._split = group, journal, split
         self._before: UnsettledStep | None = None
+        self._next: UnsettledStep | None = None
 
     @property
     def has_begun(self) -> bool:
         """Whether a step was settled in this attempt."""
         return self._before is not None
 
-    def settle(self, step: UnsettledStep) -> bool:
-        """Record a step; whether its loss is sound. Raises DivergedError, on every worker, if it has exploded."""
+    def expect(self, step: UnsettledStep) -> None:
+        """A step was taken, whose loss the device may still be at."""
+        self._next = step
+
+    def settle(self) -> int | None:
+        """Record the step that is expected; its number if its loss is sound.
+
+        Raises DivergedError, on every worker, if it has exploded.
+        """
+        step, self._next = self._next, None
+        if step is None:
+            return None
         norm = 0.0 if step.norm is None else float(step.norm) / self._group.num_workers
         loss, norm = self._group.sum([float(step.own_loss), norm])
         verdict = self.losses.judge(loss)
@@ -53,7 +64,7 @@ class Settlement:
                 "loss may be exploding: step=%d loss=%.4g median=%.4g in_a_row=%d",
                 line["step"], loss, self.losses.measure, self.losses.num_suspicious,
             )  # fmt: skip
-        return verdict == "sound"
+        return int(line["step"]) if verdict == "sound" else None
 
     def _end(self, step: UnsettledStep, *, loss: float, norm: float) -> NoReturn:
         """End with the step, its learning rate and its samples, and those of the step before.

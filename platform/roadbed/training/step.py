@@ -61,9 +61,9 @@ class GradientStep:
     ) -> None:
         """`largest_share` is the most samples that any worker gets of a global batch.
 
-        With `is_compiled` torch.compile makes kernels of the network, one set for each size that comes; raises
-        UsageError without a C++ compiler. With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
-        the largest share takes, whatever its own.
+        With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
+        the largest share takes, whatever its own. With `is_compiled` torch.compile makes kernels of the network, one
+        set for each size that comes; raises UsageError without a C++ compiler.
         """
         self._model, self._group = model, group
         self._loss = loss
