@@ -14,7 +14,8 @@ from PIL import Image
 
 from roadbed.data.labels import CAMVID_11, CAMVID_32
 from roadbed.errors import DamagedError, DataError
-from roadbed.inference.predictor import Predictor, read_image
+from roadbed.inference.predictor import ONE_VIEW, Predictor, read_image
+from roadbed.inference.views import Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.registry import Registry, Version
 from roadbed.spec import ModelSpec
@@ -64,6 +65,22 @@ class TestPredictor:
         image = noise(48, 64)
         assert loaded.label_space == CAMVID_11
         assert np.array_equal(loaded.predict(image), Predictor(model, CAMVID_11).predict(image))
+
+    def test_a_version_looks_as_often_as_it_was_scored_unless_told_otherwise(
+        self, model: SegmentationModel, tmp_path: Path
+    ) -> None:
+        version = publish(tmp_path, model, spec={"train": {"eval_scales": [1.0, 1.5], "eval_flip": True}})
+        seen: list[torch.Size] = []
+        for views, sizes in (
+            (None, [(48, 64), (48, 64), (72, 96), (72, 96)]),
+            (ONE_VIEW, [(48, 64)]),
+            (Views((2.0,)), [(96, 128)]),
+        ):
+            predictor = Predictor.load(version, views=views)
+            seen.clear()
+            predictor.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+            assert predictor.predict(noise(48, 64)).shape == (48, 64)
+            assert seen == sizes
 
     def test_a_card_that_lacks_something(self, model: SegmentationModel, tmp_path: Path) -> None:
         with pytest.raises(DamagedError, match=r"card\.json: has no normalization; publish"):

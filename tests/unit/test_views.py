@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from roadbed.training.evaluate import predict_views
+from roadbed.inference.views import Views
 
 
 class Colors(nn.Module):
@@ -31,9 +31,7 @@ def stripes() -> torch.Tensor:
 
 
 def test_one_view_is_the_models_own_logits() -> None:
-    torch.testing.assert_close(
-        predict_views(Colors(), stripes(), scales=(1.0,), is_flipped_too=False), stripes().float() / 50
-    )
+    torch.testing.assert_close(Views((1.0,), False).predict(Colors(), stripes()), stripes().float() / 50)
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0), (0.75, 1.0, 1.5)])
@@ -41,7 +39,7 @@ def test_one_view_is_the_models_own_logits() -> None:
 def test_views_lie_on_one_another(scales: tuple[float, ...], is_flipped_too: bool) -> None:
     """A mirrored view that is not mirrored back, or a scaled one that is shifted, would blur or move the stripes."""
     model = Colors()
-    found_BKHW = predict_views(model, stripes(), scales=scales, is_flipped_too=is_flipped_too)
+    found_BKHW = Views(scales, is_flipped_too).predict(model, stripes())
     assert found_BKHW.shape == (1, 3, 64, 64)
     assert torch.equal(found_BKHW.argmax(1), stripes().argmax(1))
     assert [shape[-1] for shape in model.seen] == [
@@ -60,7 +58,7 @@ def test_the_mean_is_of_shares() -> None:
             logits[:, 0, :, :32], logits[:, 1, :, 32:] = 4.0, 1.0
             return logits
 
-    shares = predict_views(Sides(), stripes(), scales=(1.0,), is_flipped_too=True)
+    shares = Views((1.0,), True).predict(Sides(), stripes())
     sure, unsure = torch.tensor([4.0, 0.0]).softmax(0), torch.tensor([0.0, 1.0]).softmax(0)
     torch.testing.assert_close(shares[0, :, 0, 0], (sure + unsure) / 2)
     torch.testing.assert_close(shares[0, :, 0, 63], (sure + unsure) / 2)

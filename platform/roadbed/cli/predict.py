@@ -15,19 +15,21 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and overlays.")
+@click.option("--fast", is_flag=True, help="Look at each image once, also where the model was scored over more views.")
 @store_option
-def predict(model: str, images: tuple[Path, ...], output: Path, store: str) -> None:
+def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, store: str) -> None:
     """Segment IMAGES (files, or folders of them) with MODEL: NAME@ALIAS, NAME:NUMBER or a uri.
 
     Writes NAME.mask.png, an indexed picture of class numbers with the classes' colours, and NAME.overlay.png for every
-    image, at its own size.
+    image, at its own size. The model sees each image as it was scored: at the sizes of train.eval_scales, and mirrored
+    with train.eval_flip.
 
     \b
     roadbed predict camvid@champion street.jpg -o predictions
     """
     from roadbed.cli.progress import WorkProgress
     from roadbed.errors import UsageError
-    from roadbed.inference.predictor import Predictor, read_image
+    from roadbed.inference.predictor import ONE_VIEW, Predictor, read_image
     from roadbed.registry import Registry
     from roadbed.report.overlay import save_mask, save_overlay
     from roadbed.storage import open_store
@@ -38,7 +40,8 @@ def predict(model: str, images: tuple[Path, ...], output: Path, store: str) -> N
     if twice:
         raise UsageError(f"several images are called {twice[0]}, their masks would overwrite each other; rename one")
     with connection(store, model):
-        predictor = Predictor.load(Registry(open_store(store)).resolve(model))
+        version = Registry(open_store(store)).resolve(model)
+        predictor = Predictor.load(version, views=ONE_VIEW if fast else None)
     output.mkdir(parents=True, exist_ok=True)
     with WorkProgress("predict") as progress:
         for done, path in enumerate(paths, start=1):

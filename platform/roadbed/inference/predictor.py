@@ -13,6 +13,7 @@ from torch.nn import functional
 from roadbed.data.labels import LabelSpace
 from roadbed.errors import DamagedError
 from roadbed.inference.images import ImageArray, read_image
+from roadbed.inference.views import MIN_SIDE_PX, Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.models.weights import WEIGHTS_FILE, card_scale
 from roadbed.registry import Version
@@ -20,27 +21,33 @@ from roadbed.spec import ModelSpec
 
 __all__ = ["Predictor", "read_image"]
 
-MIN_SIDE_PX = 32
+ONE_VIEW = Views()
 
 
 class Predictor:
     """A model in evaluation mode with the meaning of its classes.
 
-    `model` is moved to `device` and left in evaluation mode.
+    `model` is moved to `device` and left in evaluation mode. `views` are what it sees of each image.
     """
 
     def __init__(
-        self, model: SegmentationModel, label_space: LabelSpace, *, device: str | torch.device = "cpu"
+        self,
+        model: SegmentationModel,
+        label_space: LabelSpace,
+        *,
+        device: str | torch.device = "cpu",
+        views: Views = ONE_VIEW,
     ) -> None:
         if model.num_classes != label_space.num_classes:
             raise ValueError(f"the model has {model.num_classes} classes, {label_space.name} {label_space.num_classes}")
         self.model = model.to(device).eval()
         self.label_space = label_space
         self.device = torch.device(device)
+        self.views = views
 
     @classmethod
-    def load(cls, version: Version, *, device: str | torch.device = "cpu") -> Predictor:
-        """The predictor of a published version.
+    def load(cls, version: Version, *, device: str | torch.device = "cpu", views: Views | None = None) -> Predictor:
+        """The predictor of a published version, without `views` with those that it was scored with.
 
         Raises StoreError if its files cannot be had, DamagedError if they are not what its card says.
         """
@@ -60,7 +67,7 @@ class Predictor:
                 f"{version.uri}/{WEIGHTS_FILE}: is not the model that card.json describes ({error}); "
                 f"publish the version anew"
             ) from None
-        return cls(model, label_space, device=device)
+        return cls(model, label_space, device=device, views=Views.of_card(card) if views is None else views)
 
     @torch.inference_mode()
     def predict(self, image_HW3: np.ndarray[Any, Any]) -> ImageArray:
@@ -75,5 +82,5 @@ class Predictor:
         missing = (0, max(0, MIN_SIDE_PX - width), 0, max(0, MIN_SIDE_PX - height))
         if any(missing):
             image_13HW = functional.pad(image_13HW.float(), missing, mode="replicate")
-        mask_HW = self.model(image_13HW)[0, :, :height, :width].argmax(0)
+        mask_HW = self.views.predict(self.model, image_13HW)[0, :, :height, :width].argmax(0)
         return np.asarray(mask_HW.to(torch.uint8).cpu().numpy())

@@ -20,6 +20,7 @@ from roadbed.data.dataset import Dataset
 from roadbed.data.loader import Batch, Loader
 from roadbed.data.memory import ShardMemory
 from roadbed.errors import FencedError, RoadbedError, StoppedError
+from roadbed.inference.views import Views
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.spec import TrainJob
@@ -252,8 +253,7 @@ class Training:
             batch_size=self.job.train.eval_batch,
             group=self.group,
             precision=self.learner.precision or "fp32",
-            scales=self.job.train.eval_scales,
-            is_flipped_too=self.job.train.eval_flip,
+            views=Views(self.job.train.eval_scales, self.job.train.eval_flip),
             progress=lambda done: self._evaluated(done, total),
         )
         scores = Scores.from_counts(counts_KK, class_names=labels.class_names)

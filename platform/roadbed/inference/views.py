@@ -1,0 +1,64 @@
+"""A frame looked at several times, at several sizes and mirrored, and the mean of what was seen.
+
+Shapes: B batch, K classes, H and W pixels of the frames, h and w of logits that have another size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+MIN_SIDE_PX = 32
+
+
+@dataclass(frozen=True)
+class Views:
+    """The frame at each of `scales` (over its own size), and with `is_flipped_too` each of these also mirrored.
+
+    Source: Chen et al., DeepLab (arXiv:1606.00915), section 4.1, multi-scale inputs.
+    """
+
+    scales: Sequence[float] = (1.0,)
+    is_flipped_too: bool = False
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Self:
+        """Those with which a version was scored."""
+        train = card.get("spec", {}).get("train", {})
+        return cls(tuple(train.get("eval_scales", (1.0,))), bool(train.get("eval_flip", False)))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is only the frame as it is."""
+        return tuple(self.scales) == (1.0,) and not self.is_flipped_too
+
+    def predict(self, model: nn.Module, images_B3HW: torch.Tensor) -> torch.Tensor:
+        """What the largest of its classes is the prediction, (B, K, H, W): logits, or the mean shares of the views."""
+        if self.is_one:
+            logits_BKHW: torch.Tensor = model(images_B3HW)
+            return logits_BKHW
+        size_HW = images_B3HW.shape[-2:]
+        views = []
+        for scale in self.scales:
+            scaled = images_B3HW if scale == 1.0 else _resized(images_B3HW, scale)
+            views.append(_shares(model(scaled), size_HW))
+            if self.is_flipped_too:
+                views.append(_shares(model(scaled.flip(-1)).flip(-1), size_HW))
+        return torch.stack(views).mean(0)
+
+
+def _resized(images_B3HW: torch.Tensor, scale: float) -> torch.Tensor:
+    size_hw = [max(MIN_SIDE_PX, round(scale * side)) for side in images_B3HW.shape[-2:]]
+    return functional.interpolate(images_B3HW.float(), size_hw, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _shares(logits_BKhw: torch.Tensor, size_HW: torch.Size) -> torch.Tensor:
+    logits_BKHW = logits_BKhw.float()
+    if logits_BKhw.shape[-2:] != size_HW:
+        logits_BKHW = functional.interpolate(logits_BKHW, size_HW, mode="bilinear", align_corners=False)
+    return logits_BKHW.softmax(1)
