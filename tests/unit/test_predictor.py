@@ -14,8 +14,8 @@ from PIL import Image
 
 from roadbed.data.labels import CAMVID_11, CAMVID_32
 from roadbed.errors import DamagedError, DataError
-from roadbed.inference.predictor import ONE_VIEW, Predictor, read_image
-from roadbed.inference.views import Views
+from roadbed.inference.predictor import Predictor, read_image
+from roadbed.inference.views import ONE_VIEW, Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.registry import Registry, Version
 from roadbed.spec import ModelSpec

@@ -29,7 +29,8 @@ def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, stor
     """
     from roadbed.cli.progress import WorkProgress
     from roadbed.errors import UsageError
-    from roadbed.inference.predictor import ONE_VIEW, Predictor, read_image
+    from roadbed.inference.predictor import Predictor, read_image
+    from roadbed.inference.views import ONE_VIEW
     from roadbed.registry import Registry
     from roadbed.report.overlay import save_mask, save_overlay
     from roadbed.storage import open_store

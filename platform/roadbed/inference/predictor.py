@@ -13,15 +13,13 @@ from torch.nn import functional
 from roadbed.data.labels import LabelSpace
 from roadbed.errors import DamagedError
 from roadbed.inference.images import ImageArray, read_image
-from roadbed.inference.views import MIN_SIDE_PX, Views
+from roadbed.inference.views import MIN_SIDE_PX, ONE_VIEW, Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.models.weights import WEIGHTS_FILE, card_scale
 from roadbed.registry import Version
 from roadbed.spec import ModelSpec
 
 __all__ = ["Predictor", "read_image"]
-
-ONE_VIEW = Views()
 
 
 class Predictor:

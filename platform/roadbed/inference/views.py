@@ -52,6 +52,9 @@ class Views:
         return torch.stack(views).mean(0)
 
 
+ONE_VIEW = Views()
+
+
 def _resized(images_B3HW: torch.Tensor, scale: float) -> torch.Tensor:
     size_hw = [max(MIN_SIDE_PX, round(scale * side)) for side in images_B3HW.shape[-2:]]
     return functional.interpolate(images_B3HW.float(), size_hw, mode="bilinear", align_corners=False, antialias=True)

@@ -116,31 +116,21 @@ def _own_token(folder: Path) -> Iterator[None]:
 
 
 def _read_environment_anew() -> None:
-    """Let Ray look at what the environment says now of token and loopback, if it knows otherwise.
+    """Let Ray look at what the environment says now of token and loopback; by itself it looks once in a process's life.
 
-    By itself it looks once in the life of a process: at the token when it first needs one, at the other when it is
-    imported, and then it would look for a head on loopback at the machine's own address. Ray has no public call for
-    either. Source: ray/_private/authentication_test_utils.py (the mode before the token, for threads of a connection
-    that is ending may ask for a token in between), ray/_private/ray_constants.py.
+    At the token it looks when it first needs one, at the other when it is imported: then it would look for a head on
+    loopback at the machine's own address. Ray has no public call for either. Source: ray/_private/ray_constants.py;
+    ray/_private/authentication_test_utils.py (the mode before the token, for threads of a connection that is ending
+    may ask for a token in between).
     """
     from ray._private import ray_constants
-    from ray._raylet import (  # type: ignore[attr-defined]
-        AuthenticationMode,
-        AuthenticationTokenLoader,
-        Config,
-        get_authentication_mode,
-    )
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-    if ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ:
-        is_wanted = ray_constants.env_bool(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, True)
-        ray_constants.ENABLE_RAY_CLUSTER = is_wanted
-    loader, path = AuthenticationTokenLoader.instance(), os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if os.environ.get("RAY_AUTH_MODE") == "token" and path and "RAY_AUTH_TOKEN" not in os.environ:
-        is_known = get_authentication_mode() == AuthenticationMode.TOKEN and Path(path).is_file()
-        if is_known and loader.get_raw_token() == Path(path).read_text().strip():
-            return
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.env_bool(
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, not ray_constants.IS_WINDOWS_OR_OSX
+    )
     Config.initialize("")
-    loader.reset_cache()
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_resources(workers: WorkersSpec, there: dict[str, float]) -> None:

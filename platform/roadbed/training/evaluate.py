@@ -10,7 +10,7 @@ import torch
 
 from roadbed.data.labels import LabelSpace
 from roadbed.data.loader import Loader
-from roadbed.inference.views import Views
+from roadbed.inference.views import ONE_VIEW, Views
 from roadbed.models import SegmentationModel
 from roadbed.scores import CountArray, confusion_counts
 from roadbed.training.group import Group
@@ -18,7 +18,6 @@ from roadbed.training.precision import Precision, autocast
 
 log = logging.getLogger(__name__)
 
-ONE_VIEW = Views()
 _NUM_TOLD = 20
 
 

@@ -7,6 +7,8 @@ is held until a later step's loss is sound, and none is taken while the loss may
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from roadbed.runs import Attempt
 from roadbed.spec import TrainJob
@@ -86,14 +88,10 @@ class Saving:
 
     def take_whole(self) -> bool:
         """As `take_now`, and wait until it lies in the store; whether it does, the same on every worker."""
-        before = self._group.watch.phase
         is_whole = self.take_now()
-        self._group.watch.move("saving")
-        with self._group.together():
+        with self._writing():
             if self.writer is not None:
                 is_whole = self.writer.wait() and is_whole
-                self._journal.checkpoint(self.writer.trouble)
-        self._group.watch.move(before)
         return self._group.sum([not is_whole]) == [0]
 
     def let_go(self) -> None:
@@ -105,11 +103,18 @@ class Saving:
     def release(self) -> None:
         """Let the checkpoint that is held be written."""
         self._held_step = None
+        with self._writing():
+            if self.writer is not None:
+                self.writer.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What the writer meets within is raised on every worker; its trouble is told."""
         before = self._group.watch.phase
         self._group.watch.move("saving")
         with self._group.together():
+            yield
             if self.writer is not None:
-                self.writer.release()
                 self._journal.checkpoint(self.writer.trouble)
         self._group.watch.move(before)
 

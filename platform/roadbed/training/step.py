@@ -63,7 +63,8 @@ class GradientStep:
 
         With `is_synchronized` batch norm workers wait for each other in every forward pass, so each makes as many as
         the largest share takes, whatever its own. With `is_compiled` torch.compile makes kernels of the network, one
-        set for each size that comes; raises UsageError without a C++ compiler.
+        set for each size that comes; raises UsageError, on every worker, if one has no
+        C++ compiler.
         """
         self._model, self._group = model, group
         self._loss = loss
@@ -71,10 +72,8 @@ class GradientStep:
         self._micro_batch = micro_batch
         most_passes = -(-largest_share // micro_batch)
         self._num_passes = most_passes if is_synchronized else 1
-        self._network: nn.Module = _Outputs(model)
-        if is_compiled:
-            _check_compiler()
-            self._network.compile(dynamic=False)
+        outputs = _Outputs(model)
+        self._network: nn.Module = outputs
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
                 self._network,
@@ -86,6 +85,10 @@ class GradientStep:
             )
             if group.device.type == "cpu":
                 self._lay_out_buckets()
+        if is_compiled:
+            with group.together():
+                _check_compiler()
+            outputs.compile(dynamic=False)
 
     def __call__(
         self,
@@ -121,8 +124,7 @@ class GradientStep:
         """
         self._model.eval()
         images_B3HW = torch.zeros((1, 3, BLANK_PX, BLANK_PX), dtype=torch.uint8, device=self._group.device)
-        with torch.compiler.set_stance("force_eager"):
-            sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
+        sum(output_BKHW.sum() for output_BKHW in self._network(images_B3HW)).backward()
         self._model.zero_grad(set_to_none=True)
         self._model.train()
 
