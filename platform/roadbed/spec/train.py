@@ -43,7 +43,7 @@ class TrainSpec(Section):
         "auto", description="auto: bf16 on GPUs, the faster one where a CPU has bf16 instructions"
     )
     compile: bool = Field(
-        False, description="let torch.compile make kernels of the network at the start, which takes minutes; for GPUs"
+        False, description="let torch.compile make kernels of the network, which takes its time at the start; for GPUs"
     )
     eval_every: int = Field(1, ge=1, description="evaluate after every so many epochs, and after the last")
     eval_scales: tuple[Scale, ...] = Field(
