@@ -18,14 +18,15 @@ from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, deepla
 from roadbed.errors import UsageError
 from roadbed.models import SegmentationModel, build_model
 from roadbed.models.deeplab import enlarge
-from roadbed.models.efficientnet_lite import EfficientNetLite0
+from roadbed.models.efficientnet_lite import EfficientNetLite
 from roadbed.models.segmentation import Normalization
 from roadbed.spec import ModelSpec
 
 NUM_CLASSES = 5
 LITE = {"architecture": "deeplabv3plus", "backbone": "efficientnet_lite0"}
 BACKBONES = ("efficientnet_lite0", "mobilenet_v3_large", "resnet50", "timm:resnet18", "timm:mobilenetv3_small_100")
-# Every head over every backbone, every backbone at both strides; ResNet-101 is ResNet-50 with more of the same.
+# Every head over every backbone, every backbone at both strides. ResNet-101 is ResNet-50 with more of the same, as
+# EfficientNet-Lite1 and -Lite2 are Lite0.
 CASES = [
     *((architecture, backbone, 16) for architecture in ("deeplabv3plus", "deeplabv3") for backbone in BACKBONES),
     *(("deeplabv3plus", backbone, 8) for backbone in ("efficientnet_lite0", "mobilenet_v3_large", "timm:resnet18")),
@@ -288,7 +289,7 @@ def test_dilation_computes_the_strided_features_and_those_between(
     With TensorFlow's alignment the strided 5x5 kernels look at odd pixels, at even and odd image sizes alike.
     """
     torch.manual_seed(0)
-    dense, sparse = EfficientNetLite0(output_stride=stride).eval(), EfficientNetLite0(output_stride=at_half).eval()
+    dense, sparse = (EfficientNetLite("efficientnet_lite0", output_stride=s).eval() for s in (stride, at_half))
     sparse.load_state_dict(dense.state_dict())
     images = torch.randn(1, 3, height, width)
     with torch.inference_mode():

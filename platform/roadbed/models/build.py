@@ -9,7 +9,7 @@ from typing import cast
 from torch import nn
 
 from roadbed.models.deeplab import RATES_AT_STRIDE_16, AuxiliaryHead, DeepLabV3PlusHead
-from roadbed.models.efficientnet_lite import EfficientNetLite0
+from roadbed.models.efficientnet_lite import STAGES, EfficientNetLite
 from roadbed.models.features import Backbone, FeatureChannels
 from roadbed.models.segmentation import Channels, Normalization, SegmentationModel
 from roadbed.models.weight_names import TORCHVISION_SCALE
@@ -59,8 +59,8 @@ def _build_backbone(spec: ModelSpec) -> nn.Module:
         from roadbed.models.timm_backbone import build_timm  # seconds to import
 
         return build_timm(spec.timm_name, output_stride=spec.output_stride)
-    if spec.backbone == "efficientnet_lite0":
-        return EfficientNetLite0(output_stride=spec.output_stride)
+    if spec.backbone in STAGES:
+        return EfficientNetLite(spec.backbone, output_stride=spec.output_stride)
     from roadbed.models.torchvision_backbones import build_mobilenet, build_resnet  # a second to import
 
     if spec.backbone == "mobilenet_v3_large":

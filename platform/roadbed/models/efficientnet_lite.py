@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a feature extractor: features at stride 4 and at stride 8 or 16.
+"""EfficientNet-Lite0, -Lite1 and -Lite2 as feature extractors: features at stride 4 and at stride 8 or 16.
 
 Holds the network alone; `weights` brings the ImageNet weights into it. These were trained in TensorFlow, so strided
 convolutions are aligned as there (see `depthwise.strided_padding`) and batch norm has its epsilon.
@@ -12,6 +12,7 @@ Shapes: B batch, C channels, H and W input pixels, h and w the same over the str
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,6 @@ from roadbed.models.activation import ReLU6
 from roadbed.models.depthwise import DepthwiseConv2d, pad, strided_padding
 from roadbed.models.features import FeatureChannels, Features
 
-CHANNELS = FeatureChannels(low=24, middle=112, high=320)
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-3
 
@@ -36,29 +36,56 @@ class Stage(NamedTuple):
     num_blocks: int
 
 
-STAGES = (
+_LITE0_STAGES = (
     Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, CHANNELS.low, 2),
+    Stage(6, 3, 2, 24, 2),
     Stage(6, 5, 2, 40, 2),
     Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, CHANNELS.middle, 3),
+    Stage(6, 5, 1, 112, 3),
     Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, CHANNELS.high, 1),
+    Stage(6, 3, 1, 320, 1),
 )
 LOW_STAGE, MIDDLE_STAGE = 1, 4
 
 
-class EfficientNetLite0(nn.Module):
-    """The network without its classifier; where the stride would pass `output_stride`, later kernels dilate instead."""
+def _scaled(width: float, depth: float) -> tuple[Stage, ...]:
+    """The table of a larger network: channels in eights, at most a tenth fewer than asked; the ends stay one deep."""
+    last = len(_LITE0_STAGES) - 1
+    return tuple(
+        row._replace(
+            channels=_in_eights(width * row.channels),
+            num_blocks=row.num_blocks if number in (0, last) else math.ceil(depth * row.num_blocks),
+        )
+        for number, row in enumerate(_LITE0_STAGES)
+    )
 
-    channels = CHANNELS
 
-    def __init__(self, *, output_stride: int) -> None:
+def _in_eights(channels: float) -> int:
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
+
+
+STAGES = {
+    "efficientnet_lite0": _LITE0_STAGES,
+    "efficientnet_lite1": _scaled(width=1.0, depth=1.1),
+    "efficientnet_lite2": _scaled(width=1.1, depth=1.2),
+}
+
+
+class EfficientNetLite(nn.Module):
+    """A network of `STAGES` by its name, without classifier.
+
+    Where the stride would pass `output_stride`, later kernels dilate instead.
+    """
+
+    def __init__(self, name: str, *, output_stride: int) -> None:
         super().__init__()
+        rows = STAGES[name]
+        self.channels = FeatureChannels(rows[LOW_STAGE].channels, rows[MIDDLE_STAGE].channels, rows[-1].channels)
         self.stem = nn.Sequential(Stem(), batch_norm(STEM_CHANNELS), ReLU6())
         self.stages = nn.ModuleList()
         channels, stride, dilation = STEM_CHANNELS, 2, 1
-        for stage in STAGES:
+        for stage in rows:
             blocks = nn.Sequential()
             for number in range(stage.num_blocks):
                 block_stride = stage.stride if number == 0 else 1
@@ -71,7 +98,7 @@ class EfficientNetLite0(nn.Module):
             self.stages.append(blocks)
 
     def forward(self, images_B3HW: torch.Tensor) -> Features:
-        """Features at stride 4 (24 channels) and at the output stride (112 and 320 channels)."""
+        """Features at stride 4 and, from the last stage but two and the last, at the output stride."""
         values, tapped = self.stem(images_B3HW), []
         for number, stage in enumerate(self.stages):
             values = stage(values)

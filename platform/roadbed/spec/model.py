@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from roadbed.spec.base import Section
 
+LITE_BACKBONES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TORCHVISION_BACKBONES = ("mobilenet_v3_large", "resnet50", "resnet101")
-BACKBONES = ("efficientnet_lite0", *TORCHVISION_BACKBONES)
+BACKBONES = (*LITE_BACKBONES, *TORCHVISION_BACKBONES)
 TIMM_PREFIX = "timm:"
 
 

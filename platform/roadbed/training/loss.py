@@ -137,15 +137,24 @@ def lovasz_loss(shares_KP: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor
     truth_KP = _one_hot(labels_P, len(shares_KP))
     is_there_K = truth_KP.any(1)
     truth_KP, shares_KP = truth_KP[is_there_K], shares_KP[is_there_K]
-    errors_KP, order_KP = (truth_KP - shares_KP).abs().sort(dim=1, descending=True)
-    sorted_truth_KP = truth_KP.gather(1, order_KP)
-    truth_K1 = truth_KP.sum(1, keepdim=True)
+    errors_KP = (truth_KP - shares_KP).abs()
+    return (errors_KP * _iou_steps(errors_KP.detach(), truth_KP)).sum(1).mean()
+
+
+@torch.no_grad()
+def _iou_steps(errors_KP: torch.Tensor, truth_KP: torch.Tensor) -> torch.Tensor:
+    """How much 1 - IoU grows as each pixel, in falling order of the errors, becomes wrong."""
+    # Floats from 0 on are ordered as their bits are. Of whole numbers, one row in rising order, torch sorts by radix on a
+    # CPU, which takes a fifth of the time; the sorting is most of this loss.
+    bits_KP = errors_KP.float().view(torch.int32)
+    order_KP = torch.stack([bits_P.neg().argsort() for bits_P in bits_KP])
+    hits_KP = truth_KP.gather(1, order_KP).cumsum(1)
+    truth_K1 = hits_KP[:, -1:]
+    places_P = torch.arange(1, hits_KP.shape[1] + 1, device=hits_KP.device, dtype=hits_KP.dtype)
     # IoU loss of the predictions in which the pixels up to each place are wrong.
-    common_KP = truth_K1 - sorted_truth_KP.cumsum(1)
-    union_KP = truth_K1 + (1 - sorted_truth_KP).cumsum(1)
-    losses_KP = 1 - common_KP / union_KP
+    losses_KP = 1 - (truth_K1 - hits_KP) / (truth_K1 + places_P - hits_KP)
     steps_KP = losses_KP.diff(dim=1, prepend=losses_KP.new_zeros((len(losses_KP), 1)))
-    return (errors_KP * steps_KP).sum(1).mean()
+    return torch.empty_like(steps_KP).scatter_(1, order_KP, steps_KP)
 
 
 def _one_hot(labels_P: torch.Tensor, num_classes: int) -> torch.Tensor:
