@@ -144,8 +144,8 @@ def lovasz_loss(shares_KP: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor
 @torch.no_grad()
 def _iou_steps(errors_KP: torch.Tensor, truth_KP: torch.Tensor) -> torch.Tensor:
     """How much 1 - IoU grows as each pixel, in falling order of the errors, becomes wrong."""
-    # Floats from 0 on are ordered as their bits are. Of whole numbers, one row in rising order, torch sorts by radix on a
-    # CPU, which takes a fifth of the time; the sorting is most of this loss.
+    # Floats from 0 on are ordered as their bits are. Whole numbers, row by row in rising order, are sorted by radix on
+    # a CPU, which takes a quarter of the time; the sorting is most of this loss.
     bits_KP = errors_KP.float().view(torch.int32)
     order_KP = torch.stack([bits_P.neg().argsort() for bits_P in bits_KP])
     hits_KP = truth_KP.gather(1, order_KP).cumsum(1)
