@@ -39,7 +39,7 @@ format: install ## put the source in its format
 
 .PHONY: lock
 lock: ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --extra local --group dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra local --extra engines --group dev --universal --python-version 3.11 \
 		--no-header --no-annotate --upgrade -o requirements.lock
 
 .PHONY: clean

@@ -50,7 +50,7 @@ class TestPredictor:
     @pytest.mark.parametrize(("height", "width"), [(64, 96), (45, 77)])
     def test_a_mask_of_the_images_own_size(self, model: SegmentationModel, height: int, width: int) -> None:
         image = noise(height, width)
-        mask = Predictor(model, CAMVID_11).predict(image)
+        mask = Predictor.of_model(model, CAMVID_11).predict(image)
         assert (mask.shape, mask.dtype) == ((height, width), np.uint8)
         with torch.inference_mode():
             logits = model.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -58,13 +58,13 @@ class TestPredictor:
 
     @pytest.mark.parametrize(("height", "width"), [(1, 1), (20, 300), (33, 5)])
     def test_an_image_smaller_than_the_network_looks(self, model: SegmentationModel, height: int, width: int) -> None:
-        assert Predictor(model, CAMVID_11).predict(noise(height, width)).shape == (height, width)
+        assert Predictor.of_model(model, CAMVID_11).predict(noise(height, width)).shape == (height, width)
 
     def test_a_published_version_predicts_as_the_model_did(self, model: SegmentationModel, tmp_path: Path) -> None:
         loaded = Predictor.load(publish(tmp_path, model))
         image = noise(48, 64)
         assert loaded.label_space == CAMVID_11
-        assert np.array_equal(loaded.predict(image), Predictor(model, CAMVID_11).predict(image))
+        assert np.array_equal(loaded.predict(image), Predictor.of_model(model, CAMVID_11).predict(image))
 
     def test_a_version_looks_as_often_as_it_was_scored_unless_told_otherwise(
         self, model: SegmentationModel, tmp_path: Path
@@ -78,7 +78,7 @@ class TestPredictor:
         ):
             predictor = Predictor.load(version, views=views)
             seen.clear()
-            predictor.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+            predictor.engine.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
             assert predictor.predict(noise(48, 64)).shape == (48, 64)
             assert seen == sizes
 
@@ -93,12 +93,12 @@ class TestPredictor:
 
     def test_classes_that_are_not_the_models(self, model: SegmentationModel) -> None:
         with pytest.raises(ValueError, match="the model has 11 classes, camvid-32 31"):
-            Predictor(model, CAMVID_32)
+            Predictor.of_model(model, CAMVID_32)
 
     @pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)])
     def test_arrays_that_are_no_image(self, model: SegmentationModel, array: np.ndarray) -> None:
         with pytest.raises(ValueError, match="expected a uint8 image"):
-            Predictor(model, CAMVID_11).predict(array)
+            Predictor.of_model(model, CAMVID_11).predict(array)
 
 
 class TestReadImage:

@@ -1,9 +1,10 @@
-"""`roadbed models list|show|promote`."""
+"""`roadbed models list|show|promote|export`."""
 
 from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,12 +47,14 @@ def show(reference: str, store: str) -> None:
     from rich.table import Table
 
     from roadbed.registry import Registry
+    from roadbed.registry.exports import find_exports
     from roadbed.storage import open_store
 
     with connection(store, reference):
         registry = Registry(open_store(store))
         version = registry.resolve(reference)
         card = version.card()
+        exports = find_exports(version)
         is_here = version.uri.startswith(f"{registry.root.uri}/models/")
         named = registry.aliases(version.name) if is_here else {}
         aliases = [alias for alias, number in named.items() if number == version.number]
@@ -70,6 +73,8 @@ def show(reference: str, store: str) -> None:
         ("pixel accuracy", f"{100 * scores['pixel_accuracy']:.1f} %"),
     ):
         facts.add_row(fact, value)
+    for export in exports:
+        facts.add_row(f"engine {export.engine}", _export_line(export.report))
     console.print(facts)
     console.print(class_table(card))
 
@@ -101,6 +106,98 @@ def promote(reference: str, alias: str, force: bool, reason: str, store: str, **
             version.name, version.number, alias=alias, gates=Gates(**limits), force=force, by=_user(), reason=reason
         )
     click.echo(f"{version.name}@{alias} is now version {version.number}")
+
+
+@models.command()
+@click.argument("reference")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="openvino, onnxruntime or inductor; without it, both first.",
+)
+@click.option(
+    "--dataset", metavar="URI", help="Where the frames come from to compare on; else the version's own dataset."
+)
+@click.option("--split", help="The split of these frames; else the one that the version was scored on.")
+@click.option("--num-frames", type=click.IntRange(1), default=50, show_default=True, help="How many, evenly chosen.")
+@click.option(
+    "--min-equal", type=click.FloatRange(0, 1), default=0.995, show_default=True, help="Least share of pixels."
+)
+@click.option(
+    "--max-miou-drop", type=click.FloatRange(0, 1), default=0.005, show_default=True, help="Most mIoU to lose."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to compare with.")
+@click.option("--replace", is_flag=True, help="Export anew what is exported already.")
+@store_option
+def export(
+    reference: str,
+    engines: tuple[str, ...],
+    dataset: str | None,
+    split: str | None,
+    num_frames: int,
+    min_equal: float,
+    max_miou_drop: float,
+    threads: int,
+    replace: bool,
+    store: str,
+) -> None:
+    """Make the version REFERENCE ready for engines that are faster than torch, if they see what torch sees.
+
+    Every engine is compared with torch in float32 on frames of a dataset; below the limits it gets no export.
+
+    \b
+    roadbed models export camvid@champion
+    roadbed models export camvid:3 --engine openvino --num-frames 100
+    """
+    from roadbed.cli.progress import WorkProgress
+    from roadbed.data.dataset import Dataset
+    from roadbed.errors import UsageError
+    from roadbed.inference.engines import PACKAGES, is_installed, needs_files
+    from roadbed.inference.export import Limits, check_exportable, export_version
+    from roadbed.registry import Registry
+    from roadbed.storage import open_store
+
+    exported = [engine for engine in PACKAGES if needs_files(engine)]
+    chosen = engines or tuple(engine for engine in exported if is_installed(engine))
+    if not chosen:
+        raise UsageError(f"none of the engines {', '.join(exported)} is installed; pip install 'roadbed[engines]'")
+    with connection(store, reference, dataset or ""):
+        version = Registry(open_store(store)).resolve(reference)
+        card = version.card()
+        for engine in chosen:
+            check_exportable(version, engine, replace=replace)
+        part = Dataset.open(dataset or card["dataset"]["uri"]).split(split or card["dataset"]["split"])
+        step = max(1, part.num_samples // num_frames)
+        samples = range(step // 2, part.num_samples, step)[:num_frames]
+        for engine in chosen:
+            with WorkProgress(engine) as progress:
+
+                def frames(progress: WorkProgress = progress) -> Iterator[Any]:
+                    for done, sample in enumerate(samples):
+                        yield part.read_sample(sample)
+                        progress.update(done + 1, len(samples), part.key(sample))
+
+                made = export_version(
+                    version,
+                    engine,
+                    frames(),
+                    limits=Limits(min_equal, max_miou_drop),
+                    threads=threads,
+                    replace=replace,
+                )
+            click.echo(f"{engine}: {_export_line(made.report)}")
+            click.echo(f"{made.uri} ({made.num_bytes / 1e6:.0f} MB)")
+
+
+def _export_line(report: Mapping[str, Any]) -> str:
+    """How near an engine came to torch, and how fast it is, in one line."""
+    parity = report["parity"]
+    text = f"{100 * parity['equal']:.2f} % of the pixels as torch (worst frame {100 * parity['worst_equal']:.2f} %)"
+    if parity["miou"] is not None:
+        text += f", mIoU {100 * parity['miou']:.2f} % (torch {100 * parity['reference_miou']:.2f} %)"
+    return f"{text}, {parity['ms']:.0f} ms a frame (torch {parity['reference_ms']:.0f} ms); {report['note']}"
 
 
 def class_table(card: dict[str, Any]) -> Any:

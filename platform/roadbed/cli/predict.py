@@ -16,8 +16,20 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and overlays.")
 @click.option("--fast", is_flag=True, help="Look at each image once, also where the model was scored over more views.")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="What computes: torch, inductor, openvino, onnxruntime; auto: the fastest that the version is exported for.",
+)
+@click.option(
+    "--tile", metavar="WxH", help="See larger images through overlapping windows of this size, as in 1024x512."
+)
 @store_option
-def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, store: str) -> None:
+def predict(
+    model: str, images: tuple[Path, ...], output: Path, fast: bool, engine: str, tile: str | None, store: str
+) -> None:
     """Segment IMAGES (files, or folders of them) with MODEL: NAME@ALIAS, NAME:NUMBER or a uri.
 
     Writes NAME.mask.png, an indexed picture of class numbers with the classes' colours, and NAME.overlay.png for every
@@ -27,14 +39,19 @@ def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, stor
     \b
     roadbed predict camvid@champion street.jpg -o predictions
     """
+    import os
+
     from roadbed.cli.progress import WorkProgress
     from roadbed.errors import UsageError
+    from roadbed.inference.export import open_engine
     from roadbed.inference.predictor import Predictor, read_image
-    from roadbed.inference.views import ONE_VIEW
+    from roadbed.inference.tiles import Tiles
+    from roadbed.inference.views import ONE_VIEW, Views
     from roadbed.registry import Registry
     from roadbed.report.overlay import save_mask, save_overlay
     from roadbed.storage import open_store
 
+    tiles = None if tile is None else Tiles.parse(tile)
     paths = _pictures(images)
     stems = [path.stem for path in paths]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
@@ -42,7 +59,9 @@ def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, stor
         raise UsageError(f"several images are called {twice[0]}, their masks would overwrite each other; rename one")
     with connection(store, model):
         version = Registry(open_store(store)).resolve(model)
-        predictor = Predictor.load(version, views=ONE_VIEW if fast else None)
+        views = ONE_VIEW if fast else Views.of_card(version.card())
+        opened = open_engine(version, engine, threads=os.cpu_count() or 1)
+        predictor = Predictor(opened.engine, opened.labels, views=views, tiles=tiles)
     output.mkdir(parents=True, exist_ok=True)
     with WorkProgress("predict") as progress:
         for done, path in enumerate(paths, start=1):
@@ -51,7 +70,7 @@ def predict(model: str, images: tuple[Path, ...], output: Path, fast: bool, stor
             save_mask(mask_HW, predictor.label_space, output / f"{path.stem}.mask.png")
             save_overlay(image_HW3, mask_HW, predictor.label_space, output / f"{path.stem}.overlay.png")
             progress.update(done, len(paths), path.name)
-    click.echo(f"{len(paths)} masks and overlays: {output}")
+    click.echo(f"{len(paths)} masks and overlays: {output} ({opened.engine.note})")
 
 
 def _pictures(images: tuple[Path, ...]) -> list[Path]:

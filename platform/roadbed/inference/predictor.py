@@ -1,4 +1,4 @@
-"""Whole images to masks of their own size, with a model in memory or a version of the registry."""
+"""Whole images to masks of their own size: one class for pictures, folders and requests, over any engine."""
 
 from __future__ import annotations
 
@@ -8,66 +8,70 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch.nn import functional
 
 from roadbed.data.labels import LabelSpace
 from roadbed.errors import DamagedError
+from roadbed.inference.engines import Engine, LogitArray, TorchEngine
 from roadbed.inference.images import ImageArray, read_image
+from roadbed.inference.tiles import Tiles
 from roadbed.inference.views import MIN_SIDE_PX, ONE_VIEW, Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.models.weights import WEIGHTS_FILE, card_scale
 from roadbed.registry import Version
 from roadbed.spec import ModelSpec
 
-__all__ = ["Predictor", "read_image"]
+__all__ = ["Predictor", "load_model", "read_image"]
 
 
 class Predictor:
-    """A model in evaluation mode with the meaning of its classes.
+    """An engine with the meaning of its classes, and how images are looked at.
 
-    `model` is moved to `device` and left in evaluation mode. `views` are what it sees of each image.
+    `views` are what it sees of each image; with `tiles`, larger images are seen through windows.
     """
 
     def __init__(
-        self,
+        self, engine: Engine, label_space: LabelSpace, *, views: Views = ONE_VIEW, tiles: Tiles | None = None
+    ) -> None:
+        self.engine = engine
+        self.label_space = label_space
+        self.views = views
+        self.tiles = tiles
+
+    @classmethod
+    def of_model(
+        cls,
         model: SegmentationModel,
         label_space: LabelSpace,
         *,
         device: str | torch.device = "cpu",
         views: Views = ONE_VIEW,
-    ) -> None:
+        tiles: Tiles | None = None,
+    ) -> Predictor:
+        """That of a model in memory, by torch. The model is moved to `device` and left in evaluation mode.
+
+        Raises ValueError for classes that are not the model's.
+        """
         if model.num_classes != label_space.num_classes:
             raise ValueError(f"the model has {model.num_classes} classes, {label_space.name} {label_space.num_classes}")
-        self.model = model.to(device).eval()
-        self.label_space = label_space
-        self.device = torch.device(device)
-        self.views = views
+        return cls(TorchEngine(model, device=device), label_space, views=views, tiles=tiles)
 
     @classmethod
-    def load(cls, version: Version, *, device: str | torch.device = "cpu", views: Views | None = None) -> Predictor:
-        """The predictor of a published version, without `views` with those that it was scored with.
+    def load(
+        cls,
+        version: Version,
+        *,
+        device: str | torch.device = "cpu",
+        views: Views | None = None,
+        tiles: Tiles | None = None,
+    ) -> Predictor:
+        """That of a published version, by torch; without `views` with those that it was scored with.
 
         Raises StoreError if its files cannot be had, DamagedError if they are not what its card says.
         """
-        card = version.card()
-        weights = version.get(WEIGHTS_FILE)
-        try:
-            spec = ModelSpec.parse(card["model"] | {"weights": "none"}, origin=f"{version.uri}/card.json: model")
-            label_space = LabelSpace.from_json(card["label_space"])
-            mean, std = card_scale(card)
-        except KeyError as error:
-            raise DamagedError(f"{version.uri}/card.json: has no {error.args[0]}; publish the version anew") from None
-        model = build_model(spec, num_classes=label_space.num_classes, channel_mean=mean, channel_std=std)
-        try:
-            model.load_state_dict(safetensors.torch.load(weights))
-        except (safetensors.SafetensorError, RuntimeError) as error:
-            raise DamagedError(
-                f"{version.uri}/{WEIGHTS_FILE}: is not the model that card.json describes ({error}); "
-                f"publish the version anew"
-            ) from None
-        return cls(model, label_space, device=device, views=Views.of_card(card) if views is None else views)
+        model, label_space = load_model(version)
+        views = Views.of_card(version.card()) if views is None else views
+        return cls.of_model(model, label_space, device=device, views=views, tiles=tiles)
 
-    @torch.inference_mode()
     def predict(self, image_HW3: np.ndarray[Any, Any]) -> ImageArray:
         """The mask (H, W) of class ids, uint8, of an RGB image (H, W, 3), uint8.
 
@@ -76,9 +80,46 @@ class Predictor:
         if image_HW3.dtype != np.uint8 or image_HW3.ndim != 3 or image_HW3.shape[2] != 3 or 0 in image_HW3.shape:
             raise ValueError(f"expected a uint8 image (H, W, 3), found {image_HW3.dtype} {image_HW3.shape}")
         height, width = image_HW3.shape[:2]
-        image_13HW = torch.tensor(image_HW3, device=self.device).permute(2, 0, 1)[None]
-        missing = (0, max(0, MIN_SIDE_PX - width), 0, max(0, MIN_SIDE_PX - height))
+        missing = (max(0, MIN_SIDE_PX - height), max(0, MIN_SIDE_PX - width))
         if any(missing):
-            image_13HW = functional.pad(image_13HW.float(), missing, mode="replicate")
-        mask_HW = self.views.predict(self.model, image_13HW)[0, :, :height, :width].argmax(0)
-        return np.asarray(mask_HW.to(torch.uint8).cpu().numpy())
+            image_HW3 = np.pad(image_HW3, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        return self._mask(image_HW3)[:height, :width]
+
+    def _mask(self, image_HW3: ImageArray) -> ImageArray:
+        if self.tiles is not None and self.tiles.is_needed(*image_HW3.shape[:2]):
+            return self.tiles.mask(self._shares, image_HW3)
+        if self.views.is_one:
+            return self.engine.mask(image_HW3)
+        return np.asarray(self._shares(image_HW3).argmax(0), np.uint8)
+
+    def _shares(self, image_HW3: ImageArray) -> LogitArray:
+        image_13HW = torch.from_numpy(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)[None]
+        return np.asarray(self.views.shares(self._logits, image_13HW)[0].numpy())
+
+    def _logits(self, image_13HW: torch.Tensor) -> torch.Tensor:
+        image_HW3 = np.ascontiguousarray(image_13HW[0].permute(1, 2, 0).numpy())
+        return torch.from_numpy(self.engine.logits(image_HW3))[None]
+
+
+def load_model(version: Version) -> tuple[SegmentationModel, LabelSpace]:
+    """The network of a published version with its weights, and what its classes mean.
+
+    Raises StoreError if its files cannot be had, DamagedError if they are not what its card says.
+    """
+    card = version.card()
+    weights = version.get(WEIGHTS_FILE)
+    try:
+        spec = ModelSpec.parse(card["model"] | {"weights": "none"}, origin=f"{version.uri}/card.json: model")
+        label_space = LabelSpace.from_json(card["label_space"])
+        mean, std = card_scale(card)
+    except KeyError as error:
+        raise DamagedError(f"{version.uri}/card.json: has no {error.args[0]}; publish the version anew") from None
+    model = build_model(spec, num_classes=label_space.num_classes, channel_mean=mean, channel_std=std)
+    try:
+        model.load_state_dict(safetensors.torch.load(weights))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise DamagedError(
+            f"{version.uri}/{WEIGHTS_FILE}: is not the model that card.json describes ({error}); "
+            f"publish the version anew"
+        ) from None
+    return model, label_space

@@ -5,15 +5,16 @@ Shapes: B batch, K classes, H and W pixels of the frames, h and w of logits that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 MIN_SIDE_PX = 32
+
+Model = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,15 @@ class Views:
         """Whether there is only the frame as it is."""
         return tuple(self.scales) == (1.0,) and not self.is_flipped_too
 
-    def predict(self, model: nn.Module, images_B3HW: torch.Tensor) -> torch.Tensor:
+    def predict(self, model: Model, images_B3HW: torch.Tensor) -> torch.Tensor:
         """What the largest of its classes is the prediction, (B, K, H, W): logits, or the mean shares of the views."""
         if self.is_one:
             logits_BKHW: torch.Tensor = model(images_B3HW)
             return logits_BKHW
+        return self.shares(model, images_B3HW)
+
+    def shares(self, model: Model, images_B3HW: torch.Tensor) -> torch.Tensor:
+        """The mean over the views of every class's share in every pixel, (B, K, H, W)."""
         size_HW = images_B3HW.shape[-2:]
         views = []
         for scale in self.scales:
@@ -56,8 +61,10 @@ ONE_VIEW = Views()
 
 
 def _resized(images_B3HW: torch.Tensor, scale: float) -> torch.Tensor:
+    """In whole grey levels, as a picture of that size would be: engines take bytes."""
     size_hw = [max(MIN_SIDE_PX, round(scale * side)) for side in images_B3HW.shape[-2:]]
-    return functional.interpolate(images_B3HW.float(), size_hw, mode="bilinear", align_corners=False, antialias=True)
+    resized = functional.interpolate(images_B3HW.float(), size_hw, mode="bilinear", align_corners=False, antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def _shares(logits_BKhw: torch.Tensor, size_HW: torch.Size) -> torch.Tensor:

@@ -103,8 +103,8 @@ def strided_padding(images_BCHW: torch.Tensor, *, kernel: int, is_tf_aligned: bo
     """
     before = (kernel - 2) // 2 if is_tf_aligned else (kernel - 1) // 2
     height, width = images_BCHW.shape[-2:]
-    below = (-(-height // 2) - 1) * 2 + kernel - height - before
-    right = (-(-width // 2) - 1) * 2 + kernel - width - before
+    below = (height + 1) // 2 * 2 + kernel - 2 - height - before
+    right = (width + 1) // 2 * 2 + kernel - 2 - width - before
     return Padding(before, below, before, right)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from roadbed.inference.engines import has_bfloat16
 from roadbed.models import SegmentationModel
 
 Precision = Literal["fp32", "bf16"]
@@ -33,7 +34,7 @@ def choose_precision(
         return ("bf16" if requested == "bf16" else "fp32"), {}
     if images_B3HW.device.type == "cuda":
         return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), {}
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+    if not has_bfloat16():
         return "fp32", {}
     if not len(images_B3HW):
         images_B3HW = images_B3HW.new_zeros((1, *images_B3HW.shape[1:]))

@@ -1,0 +1,204 @@
+"""What runs a network: torch itself, torch's compiler, ONNX Runtime, or OpenVINO. uint8 pixels in, uint8 class ids out.
+
+An engine is made for one process and a number of threads. Exported engines are read from bytes; none unpickles.
+
+Shapes: H and W pixels of one image (at least 32 each), K classes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import io
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from roadbed.errors import DamagedError, RoadbedError
+from roadbed.inference.graph import Graph, Output
+from roadbed.inference.images import ImageArray
+from roadbed.models import SegmentationModel
+
+LogitArray = np.ndarray[Any, np.dtype[np.float32]]
+
+# What an engine needs besides torch, by the engine's name in specs.
+PACKAGES = {"torch": None, "inductor": None, "onnxruntime": "onnxruntime", "openvino": "openvino"}
+FILES: dict[Output, str] = {"mask": "mask.onnx", "logits": "logits.onnx"}
+
+
+class Engine(Protocol):
+    """One network, ready to run. Not safe to use from several threads at once.
+
+    `note` says for people what it is: library, version, precision.
+    """
+
+    name: str
+    note: str
+
+    def mask(self, image_HW3: ImageArray) -> ImageArray:
+        """The ids of the classes (H, W)."""
+
+    def logits(self, image_HW3: ImageArray) -> LogitArray:
+        """The logits of every class in every pixel (K, H, W)."""
+
+
+class TorchEngine:
+    """torch, operation by operation, in float32: what the other engines are compared with.
+
+    The model is moved to `device` and left in evaluation mode.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: SegmentationModel, *, device: str | torch.device = "cpu") -> None:
+        self.model = model.to(device).eval()
+        self.device = torch.device(device)
+        self.note = f"torch {torch.__version__}, float32, {self.device.type}"
+        self._graph: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] = Graph(self.model).eval()
+
+    def mask(self, image_HW3: ImageArray) -> ImageArray:
+        """As `Engine.mask`."""
+        return self._run(image_HW3)[0]
+
+    def logits(self, image_HW3: ImageArray) -> LogitArray:
+        """As `Engine.logits`."""
+        return self._run(image_HW3)[1]
+
+    def _run(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        with torch.inference_mode():
+            mask_1HW, logits_1KHW = self._graph(torch.tensor(image_HW3, device=self.device)[None])
+            return mask_1HW[0].cpu().numpy(), logits_1KHW[0].cpu().numpy()
+
+
+class InductorEngine(TorchEngine):
+    """torch's compiler, in bfloat16 where the CPU has it. The first image takes a minute or so, and a C++ compiler."""
+
+    name = "inductor"
+
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__(model)
+        self._dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+        self.note = f"torch {torch.__version__}, inductor, {str(self._dtype).removeprefix('torch.')}"
+        self._graph = torch.compile(self._graph, dynamic=True, options={"freezing": True})
+
+    def _run(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        with torch.no_grad(), torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):
+            mask_1HW, logits_1KHW = self._graph(torch.tensor(image_HW3)[None])
+            return mask_1HW[0].numpy(), logits_1KHW[0].numpy()
+
+
+class OnnxRuntimeEngine:
+    """ONNX Runtime on the CPU, in float32."""
+
+    name = "onnxruntime"
+
+    def __init__(self, files: Mapping[str, bytes], *, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.note = f"ONNX Runtime {onnxruntime.__version__}, float32, {threads} thread{'s' * (threads > 1)}"
+        self._files = files
+        self._options = options
+        self._sessions: dict[Output, Any] = {}
+        self._session("mask")
+
+    def mask(self, image_HW3: ImageArray) -> ImageArray:
+        """As `Engine.mask`."""
+        return np.asarray(self._session("mask").run(None, {"image": image_HW3[None]})[0][0])
+
+    def logits(self, image_HW3: ImageArray) -> LogitArray:
+        """As `Engine.logits`."""
+        return np.asarray(self._session("logits").run(None, {"image": image_HW3[None]})[0][0])
+
+    def _session(self, output: Output) -> Any:
+        import onnxruntime
+
+        if output not in self._sessions:
+            try:
+                self._sessions[output] = onnxruntime.InferenceSession(
+                    self._files[FILES[output]], self._options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # the library's own errors have no common base
+                raise _unusable(self.name, output, error) from error
+        return self._sessions[output]
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU, in bfloat16 where the CPU has it.
+
+    Its threads are not pinned to cores: by default every process would take the first ones.
+    """
+
+    name = "openvino"
+
+    def __init__(self, files: Mapping[str, bytes], *, threads: int) -> None:
+        import openvino
+
+        self._core = openvino.Core()
+        has_low = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "bf16" if has_low else "f32",
+        }
+        version = openvino.__version__.partition("-")[0]
+        precision = "bfloat16" if has_low else "float32"
+        self.note = f"OpenVINO {version}, {precision}, {threads} thread{'s' * (threads > 1)}"
+        self._files = files
+        self._compiled: dict[Output, Any] = {}
+        self._model("mask")
+
+    def mask(self, image_HW3: ImageArray) -> ImageArray:
+        """As `Engine.mask`."""
+        return self._run("mask", image_HW3)
+
+    def logits(self, image_HW3: ImageArray) -> LogitArray:
+        """As `Engine.logits`."""
+        return self._run("logits", image_HW3)
+
+    def _run(self, output: Output, image_HW3: ImageArray) -> np.ndarray[Any, Any]:
+        # A copy: the library gives its own buffer again to the next image.
+        return np.array(self._model(output)(np.ascontiguousarray(image_HW3[None]))[0][0])
+
+    def _model(self, output: Output) -> Any:
+        if output not in self._compiled:
+            try:
+                model = self._core.read_model(io.BytesIO(self._files[FILES[output]]))
+                self._compiled[output] = self._core.compile_model(model, "CPU", self._settings)
+            except RuntimeError as error:
+                raise _unusable(self.name, output, error) from error
+        return self._compiled[output]
+
+
+def needs_files(engine: str) -> bool:
+    """Whether the engine runs exported files rather than the version's own weights."""
+    return PACKAGES[engine] is not None
+
+
+def is_installed(engine: str) -> bool:
+    """Whether what the engine needs can be imported."""
+    package = PACKAGES[engine]
+    return package is None or importlib.util.find_spec(package) is not None
+
+
+def engine_version(engine: str) -> str:
+    """The version of the library that runs the engine."""
+    return importlib.metadata.version(PACKAGES[engine] or "torch")
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _unusable(engine: str, output: Output, error: Exception) -> RoadbedError:
+    reason = str(error).partition("\n")[0]
+    return DamagedError(
+        f"{FILES[output]}: {engine} cannot use it: {reason}; export the version again with `roadbed models export "
+        f"--replace`"
+    )
