@@ -33,6 +33,9 @@ METRICS: dict[str, Metric] = {
         Metric("roadbed_data_skipped_samples", "counter", "damaged samples that training went without"),
         Metric("roadbed_eval_miou", "gauge", "mean intersection over union of the last evaluation, 0 to 1"),
         Metric("roadbed_eval_pixel_accuracy", "gauge", "share of labelled pixels that are right, 0 to 1"),
+        Metric("roadbed_serve_model_version", "gauge", "number of the version that a replica answers with"),
+        Metric("roadbed_serve_swaps", "counter", "versions that a replica put in the place of the one before"),
+        Metric("roadbed_serve_swap_failures", "counter", "attempts to take up a version that left the old one serving"),
     )
 }
 

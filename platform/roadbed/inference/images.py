@@ -15,24 +15,45 @@ from roadbed.errors import DataError
 ImageArray = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def read_image(source: Path | bytes, *, name: str | None = None) -> ImageArray:
+class UnknownImageError(DataError):
+    """Bytes that are no image of a known format."""
+
+
+class ImageTooLargeError(DataError):
+    """More pixels than are taken, told from the header: they were not decoded."""
+
+
+def read_image(
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    formats: tuple[str, ...] | None = None,
+    max_pixels: int | None = None,
+) -> ImageArray:
     """An image file, or the bytes of one, as uint8 RGB (H, W, 3), turned as its EXIF orientation says.
 
     Greyscale, palettes, CMYK and 16 bits per channel are converted; what is transparent becomes white; of several
-    frames the first is taken. `name` stands in errors for bytes.
+    frames the first is taken. `name` stands in errors for bytes. `formats` are those that are tried, by Pillow's names.
 
-    Raises DataError that names the file if it is not there, no image, cut short, or too large to be a photograph.
+    Raises DataError that names the file if it is not there or cut short, UnknownImageError if it is no image,
+    ImageTooLargeError if it has more than `max_pixels`, or is too large to be a photograph.
     """
     origin = name or (str(source) if isinstance(source, Path) else "image")
+    known = ", ".join(formats) if formats else "PNG, JPEG, WebP, TIFF, BMP, ..."
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                size = f"{image.width}x{image.height}, {image.width * image.height / 1e6:.1f} million pixels"
+                raise ImageTooLargeError(
+                    f"{origin}: is {size}; up to {max_pixels / 1e6:.1f} million are taken, scale it down"
+                )
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image), origin))
     except FileNotFoundError:
         raise DataError(f"{origin}: no such file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{origin}: is not an image that can be read (PNG, JPEG, WebP, TIFF, BMP, ...)") from None
+        raise UnknownImageError(f"{origin}: is not an image that can be read ({known})") from None
     except Image.DecompressionBombError as error:
-        raise DataError(f"{origin}: is too large: {error}; scale it down") from None
+        raise ImageTooLargeError(f"{origin}: is too large: {error}; scale it down") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise DataError(f"{origin}: is damaged or cut short: {error}") from None
 

@@ -1,0 +1,106 @@
+"""One engine behind a short queue. Requests that find it full are refused at once, with the time to come back in."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from roadbed.errors import DataError
+from roadbed.inference.images import ImageTooLargeError, UnknownImageError, read_image
+from roadbed.serving.answers import Encoder
+from roadbed.serving.follower import Follower, Serving
+from roadbed.serving.refused import RefusedError
+from roadbed.spec.serve import ServeSpec
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_FIRST_GUESS_S = 0.1
+_SMOOTHING = 0.1
+
+
+@dataclass
+class Answer:
+    """The bytes that a client asked for, which model made them, and where the time went (ms by stage)."""
+
+    body: bytes
+    model: str
+    engine: str
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Service:
+    """Segments pictures one after another in a thread of its own: engines are not for several at once."""
+
+    def __init__(self, spec: ServeSpec, follower: Follower) -> None:
+        self.spec = spec
+        self.follower = follower
+        self.num_waiting = 0
+        self._mean_s = _FIRST_GUESS_S
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+    def ready(self) -> Serving:
+        """What answers now. Raises RefusedError 503 that says how to get a model served."""
+        serving, failed = self.follower.serving, self.follower.failed
+        if serving is not None:
+            return serving
+        why = f": {failed.why}" if failed else ""
+        raise RefusedError(
+            503,
+            "no_model",
+            f"no model is served yet, this endpoint follows {self.spec.model}{why}; promote a version with `roadbed "
+            f"models promote NAME:NUMBER`, and it is taken up within {self.spec.follow_s:g} s",
+            headers={"Retry-After": str(math.ceil(self.spec.follow_s))},
+        )
+
+    async def segment(self, picture: bytes, encoder: Encoder) -> Answer:
+        """Decode, predict and encode. Raises RefusedError 429 if too many wait, 4xx for what is no picture."""
+        self.ready()
+        if self.num_waiting >= self.spec.limits.waiting:
+            retry_s = max(1, math.ceil(self.num_waiting * self._mean_s))
+            raise RefusedError(
+                429,
+                "overloaded",
+                f"{self.num_waiting} requests wait already; come back in {retry_s} s",
+                headers={"Retry-After": str(retry_s)},
+            )
+        self.num_waiting += 1
+        try:
+            future = self._worker.submit(self._segment, picture, encoder, time.perf_counter())
+            return await asyncio.wrap_future(future)
+        finally:
+            self.num_waiting -= 1
+
+    def stop(self) -> None:
+        """Let what is at work come to its end, and follow no more."""
+        self.follower.stop()
+        self._worker.shutdown()
+
+    def _segment(self, picture: bytes, encoder: Encoder, asked_at: float) -> Answer:
+        begun = time.perf_counter()
+        serving = self.ready()
+        image_HW3 = self._decoded(picture)
+        decoded = time.perf_counter()
+        predictor = serving.predictor
+        mask_HW = predictor.predict(image_HW3)
+        predicted = time.perf_counter()
+        facts: dict[str, Any] = {"model": serving.name, "engine": predictor.engine.note}
+        body = encoder(image_HW3, mask_HW, predictor.label_space, facts)
+        done = time.perf_counter()
+        self._mean_s += _SMOOTHING * (done - begun - self._mean_s)
+        stages = {"queue": begun - asked_at, "decode": decoded - begun, "infer": predicted - decoded}
+        stages["encode"] = done - predicted
+        return Answer(body, serving.name, predictor.engine.name, {name: 1e3 * s for name, s in stages.items()})
+
+    def _decoded(self, picture: bytes) -> Any:
+        limits = self.spec.limits
+        try:
+            return read_image(picture, name="the picture", formats=FORMATS, max_pixels=round(1e6 * limits.megapixels))
+        except ImageTooLargeError as error:
+            raise RefusedError(413, "too_many_pixels", str(error)) from None
+        except UnknownImageError as error:
+            raise RefusedError(415, "not_an_image", str(error)) from None
+        except DataError as error:
+            raise RefusedError(400, "damaged_image", str(error)) from None
