@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import io
 import json
@@ -64,9 +65,13 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(open_store(str(tmp_path)))
 
 
-def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:
+@functools.cache
+def weights(seed: int) -> bytes:
     torch.manual_seed(seed)
-    model = build_model(SPEC, num_classes=11)
+    return safetensors.torch.save(build_model(SPEC, num_classes=11).state_dict())
+
+
+def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:
     facts = {
         "model": SPEC.model_dump(mode="json"),
         "label_space": CAMVID_11.to_json(),
@@ -74,8 +79,7 @@ def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:
         "scores": SCORES,
         "dataset": {"uri": "s3://roadbed/datasets/camvid", "digest": "0" * 64, "split": "val"},
     }
-    files = {"weights.safetensors": safetensors.torch.save(model.state_dict())}
-    return registry.publish("road", files, facts | card).number
+    return registry.publish("road", {"weights.safetensors": weights(seed)}, facts | card).number
 
 
 def promote(registry: Registry, number: int) -> None:
@@ -405,8 +409,7 @@ class TestFollowing:
         assert described["classes"][3]["name"] == CAMVID_11.class_names[3]
         assert described["scores"]["miou"] == 0.5
 
-    @pytest.mark.parametrize("way", ["damaged", "no export"])
-    def test_one_that_cannot_be_loaded_leaves_the_old_one(self, registry: Registry, way: str) -> None:
+    def test_one_that_cannot_be_loaded_leaves_the_old_one(self, registry: Registry) -> None:
         metrics, clock = Counted(), Clock()
         promote(registry, publish(registry))
         service = made(registry, metrics, clock)

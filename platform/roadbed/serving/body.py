@@ -20,7 +20,7 @@ PICTURE_FIELD = "image"
 
 
 async def read_body(stream: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitsSpec) -> bytes:
-    """The whole body. Raises RefusedError 413 as soon as it is known to be too large, 408 if it does not come in time."""
+    """The whole body, or RefusedError: 413 as soon as it is known to be too large, 408 if it does not come in time."""
     most = round(limits.body_mb * 1e6)
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
@@ -58,9 +58,7 @@ def picture_of(body: bytes, content_type: str) -> bytes:
             415, "not_an_image", f"the body is {kind_text}; send a picture's bytes as they are, or a form ({MULTIPART})"
         )
     if not body:
-        raise RefusedError(
-            400, "empty_body", "the body is empty; send a picture's bytes, or a form with the field image"
-        )
+        raise RefusedError(400, "empty_body", "the body is empty; send a picture's bytes, or a form with it")
     return body
 
 
