@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import io
 import json
@@ -14,29 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
 from roadbed.data.labels import CAMVID_11
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
-from roadbed.models import build_model
-from roadbed.registry import Gates, Registry
+from roadbed.registry import Registry
 from roadbed.serving.answers import choose_encoder, run_lengths
 from roadbed.serving.app import make_app
 from roadbed.serving.body import picture_of, read_body
 from roadbed.serving.follower import Follower
 from roadbed.serving.refused import RefusedError
 from roadbed.serving.service import Service
-from roadbed.spec import ModelSpec
 from roadbed.spec.serve import LimitsSpec, ServeSpec
 from roadbed.storage import open_store
 from roadbed.telemetry import METRICS
-
-SPEC = ModelSpec(weights="none", head_channels=16)
-SCORES = {"miou": 0.5, "pixel_accuracy": 0.8, "mean_accuracy": 0.6, "iou_per_class": {}}
+from serving_support import pixels, promote, publish, saved
 
 
 class Counted:
@@ -65,27 +58,6 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(open_store(str(tmp_path)))
 
 
-@functools.cache
-def weights(seed: int) -> bytes:
-    torch.manual_seed(seed)
-    return safetensors.torch.save(build_model(SPEC, num_classes=11).state_dict())
-
-
-def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:
-    facts = {
-        "model": SPEC.model_dump(mode="json"),
-        "label_space": CAMVID_11.to_json(),
-        "normalization": {"mean": [0.3, 0.4, 0.5], "std": [0.2, 0.3, 0.4]},
-        "scores": SCORES,
-        "dataset": {"uri": "s3://roadbed/datasets/camvid", "digest": "0" * 64, "split": "val"},
-    }
-    return registry.publish("road", {"weights.safetensors": weights(seed)}, facts | card).number
-
-
-def promote(registry: Registry, number: int) -> None:
-    registry.promote("road", number, gates=Gates(), force=True, by="test")
-
-
 def made(registry: Registry, metrics: Counted | None = None, clock: Clock | None = None, **spec: Any) -> Service:
     serve = ServeSpec.parse({"model": "road@champion", "engine": "torch"} | spec, origin="test")
     return Service(serve, Follower(serve, registry, metrics=metrics or Counted(), clock=clock or Clock()))
@@ -102,16 +74,6 @@ def client(registry: Registry) -> Iterator[TestClient]:
     service = made(registry)
     yield client_of(service)
     service.stop()
-
-
-def pixels(height: int = 48, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(7).integers(0, 256, (height, width, 3)).astype(np.uint8)
-
-
-def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **settings: Any) -> bytes:
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format=kind, **settings)
-    return buffer.getvalue()
 
 
 def refused(answer: Any, status: int, code: str) -> str:
@@ -143,6 +105,8 @@ class TestAnswers:
     def test_a_form(self, client: TestClient) -> None:
         body = saved(pixels())
         plain = client.post("/v1/segment", content=body).content
+        typed = {"content-type": "application/x-www-form-urlencoded"}  # what curl says of --data-binary
+        assert client.post("/v1/segment", content=body, headers=typed).content == plain
         for form in (
             {"files": {"image": ("a.png", body)}},
             {"files": {"anything": ("a.png", body)}, "data": {"note": "hello"}},

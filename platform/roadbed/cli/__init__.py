@@ -20,10 +20,11 @@ VERBS = {
     "data": "prepare datasets and look at them",
     "explain": "print every field of a job spec with its default and meaning",
     "local": "run a local S3 server and a local Ray",
-    "models": "list, show and promote the versions of the registry",
+    "models": "list, show, promote and export the versions of the registry",
     "predict": "segment pictures with a model of the registry",
     "quickstart": "the whole way on this machine: data, training, registry, pictures",
     "runs": "list, show, compare and plot training runs; read their logs and metrics",
+    "serve": "answer over HTTP with a model, and a page to try it",
     "train": "train a model by a job spec",
 }
 

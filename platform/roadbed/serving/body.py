@@ -47,13 +47,15 @@ async def read_body(stream: AsyncIterator[bytes], headers: Mapping[str, str], li
 def picture_of(body: bytes, content_type: str) -> bytes:
     """The bytes of the picture: the body itself, or the part `image` (else the first file) of a form.
 
+    The type application/x-www-form-urlencoded is passed over: curl says it of any bytes.
+
     Raises RefusedError 400 for a form without one, 415 for what says that it is something else.
     """
     kind, options = parse_options_header(content_type)
     kind_text = kind.decode("latin-1").lower()
     if kind_text == MULTIPART:
         return _part_of(body, options.get(b"boundary", b""))
-    if kind_text.startswith(("text/", "application/json", "application/x-www-form-urlencoded", "video/", "audio/")):
+    if kind_text.startswith(("text/", "application/json", "video/", "audio/")):
         raise RefusedError(
             415, "not_an_image", f"the body is {kind_text}; send a picture's bytes as they are, or a form ({MULTIPART})"
         )

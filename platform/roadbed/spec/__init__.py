@@ -1,11 +1,12 @@
 """The job spec: one YAML file, validated once at the door, frozen afterwards."""
 
 from roadbed.spec.data import DataSpec
-from roadbed.spec.job import TrainJob
-from roadbed.spec.load import dump_job, explain, load_job, parse_job
+from roadbed.spec.job import ServeJob, TrainJob
+from roadbed.spec.load import dump_job, explain, load_job, load_kind, parse_job, parse_kind
 from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
+from roadbed.spec.serve import ServeSpec
 from roadbed.spec.train import TrainSpec
 from roadbed.spec.workers import RetriesSpec, WorkersSpec
 
@@ -15,11 +16,15 @@ __all__ = [
     "ModelSpec",
     "OutputSpec",
     "RetriesSpec",
+    "ServeJob",
+    "ServeSpec",
     "TrainJob",
     "TrainSpec",
     "WorkersSpec",
     "dump_job",
     "explain",
     "load_job",
+    "load_kind",
     "parse_job",
+    "parse_kind",
 ]

@@ -71,7 +71,7 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         near = nearest_key(key, known_keys(model))
-        hint = f"did you mean {near}?" if near else "see `roadbed explain train` for the keys there are"
+        hint = f"did you mean {near}?" if near else "see `roadbed explain` for the keys there are"
         return f"unknown key {key}; {hint}"
     if fault["type"] == "missing":
         return f"{key} is missing"

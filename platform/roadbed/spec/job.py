@@ -11,6 +11,7 @@ from roadbed.spec.data import DataSpec
 from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
+from roadbed.spec.serve import ServeSpec
 from roadbed.spec.train import TrainSpec
 from roadbed.spec.workers import WorkersSpec
 
@@ -53,4 +54,14 @@ class TrainJob(Section):
         return self
 
 
-KINDS: dict[str, type[TrainJob]] = {"train": TrainJob}
+class ServeJob(Section):
+    """Answer over HTTP with one model, on a laptop; on a cluster the chart's RayService takes the same section."""
+
+    kind: Literal["serve"] = Field("serve", description="what the job does")
+    name: str = Field("serve", pattern=NAME_PATTERN, description="name of the endpoint in metrics and logs")
+    serve: ServeSpec
+    output: OutputSpec = OutputSpec()
+
+
+Job = TrainJob | ServeJob
+KINDS: dict[str, type[Job]] = {"train": TrainJob, "serve": ServeJob}

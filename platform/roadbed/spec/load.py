@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel
@@ -13,25 +13,37 @@ from pydantic_core import PydanticUndefined
 
 from roadbed.errors import UsageError
 from roadbed.spec.base import known_keys, nearest_key
-from roadbed.spec.job import KINDS, TrainJob
+from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob
+
+Kind = TypeVar("Kind", TrainJob, ServeJob)
 
 
 def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
-    """The validated job spec of a YAML file, with `KEY=VALUE` overrides (dotted keys, YAML values) applied.
+    """The validated training job of a YAML file, with `KEY=VALUE` overrides (dotted keys, YAML values) applied.
 
     Raises UsageError with the file, the key, the value and a remedy.
     """
+    return load_kind(TrainJob, path, overrides)
+
+
+def load_kind(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) -> Kind:
+    """As `load_job`, of a job of another kind."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such job spec; the examples lie in jobs/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    return parse_job(text, origin=str(path), overrides=overrides)
+    return parse_kind(kind, text, origin=str(path), overrides=overrides)
 
 
 def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> TrainJob:
     """As `load_job`, of a YAML text; `origin` names it in errors."""
+    return parse_kind(TrainJob, text, origin=origin, overrides=overrides)
+
+
+def parse_kind(kind: type[Kind], text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Kind:
+    """As `parse_job`, of a job of another kind."""
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
@@ -39,12 +51,17 @@ def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Tra
     if not isinstance(values, dict):
         raise UsageError(f"{origin}: a job spec is keys and values, with `kind: train` at the top")
     model = job_class(values.get("kind"), origin=origin)
+    if model is not kind:
+        wanted = kind.model_fields["kind"].default
+        raise UsageError(
+            f"{origin}: is a job of kind {values['kind']}, expected {wanted}; `roadbed {values['kind']}` runs it"
+        )
     for override in overrides:
         _override(values, override, model)
-    return model.parse(values, origin=origin)
+    return kind.parse(values, origin=origin)
 
 
-def job_class(kind: Any, *, origin: str) -> type[TrainJob]:
+def job_class(kind: Any, *, origin: str) -> type[Job]:
     """The spec class of a kind. Raises UsageError that lists the kinds there are."""
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind]
@@ -54,7 +71,7 @@ def job_class(kind: Any, *, origin: str) -> type[TrainJob]:
     raise UsageError(f"{origin}: {what}; {hint}")
 
 
-def dump_job(job: TrainJob) -> str:
+def dump_job(job: Job) -> str:
     """The resolved spec as YAML: every field with its value. `parse_job` reads it back to an equal spec."""
     return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from roadbed.runtime.local.folder import write_private
 from roadbed.runtime.local.processes import LOOPBACK, find_program, free_ports, start, stop, wait_until, without_proxy
 from roadbed.runtime.local.state import LOOPBACK_ONLY, RayHead
+from roadbed.runtime.serve_variables import SERVE_VARIABLES
 
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 5.0
@@ -68,6 +69,7 @@ def start_head(
         **kept,
         **variables,
         **LOOPBACK_ONLY,
+        **SERVE_VARIABLES,
         **{name: str(port) for name, port in zip(_PORT_VARIABLES, numbers[len(ports) :], strict=True)},
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),

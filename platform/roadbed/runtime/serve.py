@@ -1,0 +1,189 @@
+"""The endpoint on Ray Serve: one deployment that is ingress and model, so that no request is copied between two."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadbed.errors import RoadbedError, UsageError
+from roadbed.runtime.local.processes import without_proxy
+from roadbed.runtime.local.variables import variables_set
+from roadbed.runtime.serve_variables import SERVE_VARIABLES, haproxy_variables
+from roadbed.runtime.session import ray_connection, worker_environment
+from roadbed.spec import ServeJob, dump_job, parse_kind
+
+KEYS_VARIABLE = "ROADBED_API_KEY_HASHES"
+
+# Bodies are read inside a replica: as many as may come slowly at the same time.
+OPEN_REQUESTS = 200
+LOOK_BACK_S = 2.0
+PUSH_S = 0.5
+START_TIMEOUT_S = 120.0
+SHUTDOWN_S = 20.0
+APPLICATION = "roadbed"
+
+
+class Endpoint:
+    """What runs in a replica. The model is loaded and warm before the replica is ready, if there is one yet."""
+
+    def __init__(self, spec: str, key_hashes: Sequence[str]) -> None:
+        import torch
+
+        from roadbed.registry import Registry
+        from roadbed.runtime.metrics import RayMetrics
+        from roadbed.serving.follower import Follower
+        from roadbed.serving.service import Service
+        from roadbed.storage import open_store
+
+        job = parse_kind(ServeJob, spec, origin="the endpoint's spec")
+        torch.set_num_threads(job.serve.replicas.threads)
+        registry = Registry(open_store(job.output.store))
+        self._follower = Follower(job.serve, registry, metrics=RayMetrics(job.name))
+        self._service = Service(job.serve, self._follower)
+        self._key_hashes = tuple(key_hashes)
+        self._follower.start()
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application, made where it runs."""
+        from roadbed.serving.app import make_app
+
+        return make_app(self._service, key_hashes=self._key_hashes)
+
+    def __del__(self) -> None:
+        """Ray calls it when the replica ends, after the requests that it had."""
+        self._service.stop()
+
+
+@dataclass(frozen=True)
+class Served:
+    """An endpoint that answers at `url`."""
+
+    url: str
+
+    def get(self, path: str, *, timeout_s: float = 10.0) -> tuple[int, bytes]:
+        """Status and body of a GET. Raises OSError where nobody answers."""
+        try:
+            with without_proxy().open(f"{self.url}{path}", timeout=timeout_s) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
+@contextmanager
+def served(
+    job: ServeJob,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    with_haproxy: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Iterator[Served]:
+    """The endpoint of a job for the time of the block, on the Ray of RAY_ADDRESS or on one of its own.
+
+    `host` and `port` 0 (any free one) are those of the HTTP server; a Ray that runs already must have been started with
+    `serve_variables` for HAProxy. Raises UsageError where that Ray serves something already, RoadbedError.
+    """
+    with ExitStack() as stack:
+        if not os.environ.get("RAY_ADDRESS"):
+            variables = dict(SERVE_VARIABLES)
+            if with_haproxy:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-ha-")))
+                variables |= haproxy_variables(folder, body_bytes=round(job.serve.limits.body_mb * 1e6))
+            stack.enter_context(variables_set(variables))
+        notify("starting Ray Serve")
+        replicas = job.serve.replicas
+        stack.enter_context(ray_connection(num_cpus=replicas.max * replicas.threads + 1))
+        yield stack.enter_context(_deployed(job, host=host, port=port))
+
+
+@contextmanager
+def _deployed(job: ServeJob, *, host: str, port: int) -> Iterator[Served]:
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.exceptions import RayServeException
+    from ray.serve.schema import LoggingConfig
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    _refuse_second()
+    quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
+    serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=quiet)
+    try:
+        serve.run(deployment(job), name=APPLICATION, route_prefix="/", logging_config=quiet)
+        yield Served(f"http://{host}:{port}")
+    except (RayServeException, RuntimeError) as error:
+        raise RoadbedError(f"the endpoint could not be started: {error}") from error
+    finally:
+        serve.shutdown()
+
+
+def deployment(job: ServeJob) -> Any:
+    """The application of a job for `serve.run`."""
+    from ray import serve
+    from ray.serve.config import AutoscalingConfig
+
+    replicas = job.serve.replicas
+    environment = worker_environment() | {"OMP_NUM_THREADS": str(replicas.threads)}
+    made = serve.deployment(
+        serve.ingress()(Endpoint),
+        name="segment",
+        max_ongoing_requests=OPEN_REQUESTS,
+        graceful_shutdown_timeout_s=SHUTDOWN_S,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+        ray_actor_options={"num_cpus": replicas.threads, "runtime_env": {"env_vars": environment}},
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=replicas.min,
+            initial_replicas=max(1, replicas.min),
+            max_replicas=replicas.max,
+            target_ongoing_requests=replicas.target_requests,
+            look_back_period_s=LOOK_BACK_S,
+            metrics_interval_s=PUSH_S,
+            upscale_delay_s=replicas.upscale_delay_s,
+            downscale_delay_s=replicas.downscale_delay_s,
+        ),
+    )
+    return made.bind(dump_job(job), key_hashes())
+
+
+def key_hashes() -> list[str]:
+    """sha256 (hex) of the keys that open the endpoint, of the environment; none: it is open. Raises UsageError."""
+    texts = [text.strip() for text in os.environ.get(KEYS_VARIABLE, "").split(",") if text.strip()]
+    for text in texts:
+        if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+            raise UsageError(
+                f"{KEYS_VARIABLE}: expected sha256 sums in hex with commas between, found a text of {len(text)} "
+                f"characters; make one with `printf %s KEY | sha256sum`"
+            )
+    return texts
+
+
+def _refuse_second() -> None:
+    from ray import serve
+
+    applications = serve.status().applications
+    if applications:
+        raise UsageError(f"this Ray serves {', '.join(applications)} already; stop that first, or use another Ray")
+
+
+def wait_until_answered(endpoint: Served, *, timeout_s: float = START_TIMEOUT_S) -> tuple[int, bytes]:
+    """What /readyz says as soon as anybody answers. Raises RoadbedError if nobody does in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            status, body = endpoint.get("/readyz")
+            if status in (200, 503) and body.startswith(b"{"):
+                return status, body
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise RoadbedError(f"nobody answers at {endpoint.url} after {timeout_s:.0f} s; is the port taken?")
+        time.sleep(0.2)

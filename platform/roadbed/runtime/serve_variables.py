@@ -1,0 +1,38 @@
+"""What Ray Serve reads of the environment of the head that it runs on. Ray is not imported here.
+
+Source: ray/serve/_private/constants.py (2.60) and, of HAProxy, docs.haproxy.org/2.8/configuration.html.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# By default Ray reports load every 10 s, and runs workers at a niceness at which any other process starves them.
+SERVE_VARIABLES = {
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
+    "RAY_worker_niceness": "0",
+}
+
+MAX_CONNECTIONS = 256
+
+
+def haproxy_variables(folder: Path, *, body_bytes: int) -> dict[str, str]:
+    """HAProxy in place of Ray's own proxy, with its files in `folder`.
+
+    A request whose replica dies before it answers is asked once more of another one. For that HAProxy has to hold the
+    whole request, so its buffers are as large as a body may be, and connections are few, for each has two buffers.
+    """
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "2",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(body_bytes + 65_536),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(MAX_CONNECTIONS),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+    }

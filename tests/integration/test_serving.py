@@ -1,0 +1,195 @@
+"""The endpoint on a real Ray Serve: the same masks as predict, promotions without a gap, replicas that come and go."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+from ray import serve
+
+from roadbed.errors import UsageError
+from roadbed.inference.images import read_image
+from roadbed.inference.predictor import Predictor
+from roadbed.registry import Registry
+from roadbed.runtime.local import LocalState
+from roadbed.runtime.local.processes import free_ports
+from roadbed.runtime.serve import Served, served, wait_until_answered
+from roadbed.spec import ServeJob
+from roadbed.storage import open_store
+from serving_support import pixels, promote, publish, saved
+
+pytestmark = [pytest.mark.s3, pytest.mark.ray]
+
+PATIENCE_S = 90.0
+ROOT = "s3://roadbed/serving"
+
+
+def ask(endpoint: Served, body: bytes, accept: str = "image/png") -> tuple[int, dict[str, str], bytes]:
+    host, _, port = endpoint.url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    try:
+        connection.request("POST", "/v1/segment", body, {"Content-Type": "image/png", "Accept": accept})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def until(is_so: object, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
+        time.sleep(0.1)
+
+
+def num_replicas() -> int:
+    status = serve.status().applications["roadbed"].deployments["segment"]
+    return status.replica_states.get("RUNNING", 0)
+
+
+@pytest.fixture(scope="module")
+def registry(s3_server: LocalState) -> Registry:
+    return Registry(open_store(ROOT))
+
+
+@pytest.fixture(scope="module")
+def endpoint(registry: Registry, ray_head: LocalState) -> Iterator[Served]:
+    """Begins without any model."""
+    job = ServeJob.parse(
+        {
+            "kind": "serve",
+            "name": "street",
+            "serve": {
+                "model": "road@champion",
+                "engine": "torch",
+                "follow_s": 0.5,
+                "replicas": {"min": 1, "max": 2, "upscale_delay_s": 0.5, "downscale_delay_s": 2},
+            },
+            "output": {"store": ROOT},
+        },
+        origin="test",
+    )
+    with served(job, port=free_ports(1)[0]) as there:
+        status, body = wait_until_answered(there)
+        assert (status, json.loads(body)["error"]["code"]) == (503, "no_model")
+        assert there.get("/healthz")[0] == 200
+        promote(registry, publish(registry))
+        until(lambda: there.get("/readyz")[0] == 200, "the first model")
+        yield there
+
+
+def test_a_mask_is_that_of_predict(endpoint: Served, registry: Registry) -> None:
+    body = saved(pixels())
+    status, headers, mask = ask(endpoint, body)
+    assert (status, headers["content-type"]) == (200, "image/png"), mask
+    version = registry.resolve(headers["x-model"])
+    with Image.open(io.BytesIO(mask)) as picture:
+        assert np.array_equal(np.asarray(picture), Predictor.load(version).predict(read_image(body)))
+    status, _, answer = ask(endpoint, b"no picture", "application/json")
+    assert (status, json.loads(answer)["error"]["code"]) == (415, "not_an_image")
+
+
+def test_promotions_under_load_lose_nothing(endpoint: Served, registry: Registry) -> None:
+    """Every answer of four askers is right for the version that it names, from the first to the second and back."""
+    body, image = saved(pixels()), read_image(saved(pixels()))
+    expected, answers, stopped = {}, [], threading.Event()
+
+    def keep_asking() -> None:
+        while not stopped.is_set():
+            answers.append(ask(endpoint, body))
+
+    second = publish(registry, seed=1)
+    for number in (1, second):
+        expected[f"road:{number}"] = Predictor.load(registry.resolve(f"road:{number}")).predict(image)
+    with ThreadPoolExecutor(4) as pool:
+        askers = [pool.submit(keep_asking) for _ in range(4)]
+        try:
+            for number in (second, 1):
+                promote(registry, number)
+                until(
+                    lambda number=number: answers[-1:] and answers[-1][1].get("x-model") == f"road:{number}", "the swap"
+                )
+        finally:
+            stopped.set()
+        for asker in askers:
+            asker.result()
+    assert {status for status, _, _ in answers} == {200}
+    assert {headers["x-model"] for _, headers, _ in answers} == set(expected)
+    for _, headers, mask in answers:
+        with Image.open(io.BytesIO(mask)) as picture:
+            assert np.array_equal(np.asarray(picture), expected[headers["x-model"]])
+
+
+def test_load_brings_a_second_replica_and_its_death_is_got_over(endpoint: Served) -> None:
+    body, stopped = saved(pixels(240, 320)), threading.Event()
+
+    def keep_asking() -> None:
+        while not stopped.is_set():
+            try:
+                ask(endpoint, body)
+            except OSError:  # the default proxy cannot promise what was asked of a replica that dies
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(keep_asking)
+        try:
+            until(lambda: num_replicas() == 2, "a second replica")
+        finally:
+            stopped.set()
+    victim = next(actor for actor in ray.util.list_named_actors(all_namespaces=True) if "#segment#" in actor["name"])
+    ray.kill(ray.get_actor(victim["name"], namespace=victim["namespace"]), no_restart=True)
+    until(lambda: ask_or_none(endpoint, body) == 200, "an answer after a replica's death")
+
+
+def ask_or_none(endpoint: Served, body: bytes) -> int | None:
+    try:
+        return ask(endpoint, body)[0]
+    except OSError:
+        return None
+
+
+def test_a_second_endpoint_on_the_same_ray_is_refused(endpoint: Served) -> None:
+    job = ServeJob.parse({"kind": "serve", "serve": {"model": "road@champion"}}, origin="test")
+    with pytest.raises(UsageError, match="this Ray serves roadbed already"), served(job, port=free_ports(1)[0]):
+        pass
+
+
+def test_the_command_says_where_and_stops_cleanly(tmp_path: Path) -> None:
+    """With a Ray of its own; the store is a folder."""
+    registry = Registry(open_store(str(tmp_path)))
+    promote(registry, publish(registry))
+    port = free_ports(1)[0]
+    words = ["serve", "road@champion", "--store", f"file://{tmp_path}", "--port", port, "--set", "serve.engine=torch"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roadbed", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"ROADBED_LOCAL_DIR": str(tmp_path / "local")},
+    )
+    try:
+        said = process.stdout.readline()
+        assert said == f"serving road:1 (road@champion) at http://127.0.0.1:{port} - Ctrl-C stops it\n", said
+        assert ask(Served(f"http://127.0.0.1:{port}"), saved(pixels()))[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
