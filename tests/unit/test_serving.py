@@ -211,6 +211,8 @@ class TestRefusals:
         assert len(bomb) < 20_000
         message = refused(client.post("/v1/segment", content=bomb), 413, "too_many_pixels")
         assert "9000x9000, 81.0 million pixels; up to 4.2 million" in message
+        long = saved(Image.new("1", (16_384, 40)))
+        assert "sides up to 16383 pixels" in refused(client.post("/v1/segment", content=long), 413, "too_many_pixels")
 
     def test_a_large_body(self, registry: Registry) -> None:
         promote(registry, publish(registry))

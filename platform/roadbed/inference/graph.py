@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from roadbed.inference.images import MAX_SIDE_PX
 from roadbed.inference.views import MIN_SIDE_PX
 from roadbed.models import SegmentationModel
 
-MAX_SIDE_PX = 16_384
 _EXAMPLE_PX = (96, 160)
 
 Output = Literal["mask", "logits"]

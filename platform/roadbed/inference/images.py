@@ -14,6 +14,9 @@ from roadbed.errors import DataError
 
 ImageArray = np.ndarray[Any, np.dtype[np.uint8]]
 
+# What WebP holds.
+MAX_SIDE_PX = 16_383
+
 
 class UnknownImageError(DataError):
     """Bytes that are no image of a known format."""
@@ -36,17 +39,15 @@ def read_image(
     frames the first is taken. `name` stands in errors for bytes. `formats` are those that are tried, by Pillow's names.
 
     Raises DataError that names the file if it is not there or cut short, UnknownImageError if it is no image,
-    ImageTooLargeError if it has more than `max_pixels`, or is too large to be a photograph.
+    ImageTooLargeError if it has more than `max_pixels`, if these are limited a side of more than `MAX_SIDE_PX`, or if
+    it is too large to be a photograph.
     """
     origin = name or (str(source) if isinstance(source, Path) else "image")
     known = ", ".join(formats) if formats else "PNG, JPEG, WebP, TIFF, BMP, ..."
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
-            if max_pixels is not None and image.width * image.height > max_pixels:
-                size = f"{image.width}x{image.height}, {image.width * image.height / 1e6:.1f} million pixels"
-                raise ImageTooLargeError(
-                    f"{origin}: is {size}; up to {max_pixels / 1e6:.1f} million are taken, scale it down"
-                )
+            if max_pixels is not None:
+                _check_size(image.width, image.height, max_pixels, origin)
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image), origin))
     except FileNotFoundError:
         raise DataError(f"{origin}: no such file") from None
@@ -56,6 +57,14 @@ def read_image(
         raise ImageTooLargeError(f"{origin}: is too large: {error}; scale it down") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise DataError(f"{origin}: is damaged or cut short: {error}") from None
+
+
+def _check_size(width: int, height: int, max_pixels: int, origin: str) -> None:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE_PX:
+        raise ImageTooLargeError(
+            f"{origin}: is {width}x{height}, {width * height / 1e6:.1f} million pixels; up to {max_pixels / 1e6:.1f} "
+            f"million are taken, and sides up to {MAX_SIDE_PX} pixels, scale it down"
+        )
 
 
 def _to_rgb(image: Image.Image, origin: str) -> Image.Image:
