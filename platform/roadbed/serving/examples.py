@@ -16,7 +16,16 @@ EXAMPLE_PX = (360, 480)
 @functools.cache
 def example_picture(name: str) -> bytes:
     """The JPEG of one of `EXAMPLES`, 480x360."""
-    image_HW3, _ = paint_town((EXAMPLES[name],), *EXAMPLE_PX)
+    return _painted(EXAMPLES[name], "JPEG", quality=90)
+
+
+def painted_png() -> bytes:
+    """One of them as PNG."""
+    return _painted(next(iter(EXAMPLES.values())), "PNG")
+
+
+def _painted(seed: int, kind: str, **settings: int) -> bytes:
+    image_HW3, _ = paint_town((seed,), *EXAMPLE_PX)
     buffer = io.BytesIO()
-    Image.fromarray(image_HW3).save(buffer, format="JPEG", quality=90)
+    Image.fromarray(image_HW3).save(buffer, format=kind, **settings)
     return buffer.getvalue()

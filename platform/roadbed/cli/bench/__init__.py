@@ -8,6 +8,7 @@ from roadbed.cli.bench.encodings import encodings
 from roadbed.cli.bench.loader import loader
 from roadbed.cli.bench.order import order
 from roadbed.cli.bench.scale import scale
+from roadbed.cli.bench.serve import serve
 from roadbed.cli.bench.train import train
 
 
@@ -16,5 +17,5 @@ def bench() -> None:
     """Measure on this machine what the documentation says of speed and memory."""
 
 
-for command in (encodings, loader, order, scale, train):
+for command in (encodings, loader, order, scale, serve, train):
     bench.add_command(command)

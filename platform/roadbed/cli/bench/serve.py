@@ -1,0 +1,86 @@
+"""`roadbed bench serve`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import click
+
+from roadbed.cli.bench.shared import figure_options, write_figures
+from roadbed.cli.store import connection, store_option, tell
+from roadbed.cli.table import print_table
+
+if TYPE_CHECKING:
+    from roadbed.bench.serve_race import Result
+
+
+@click.command()
+@click.argument("model")
+@click.option("--picture", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="What is sent.")
+@click.option("--engine", default="auto", show_default=True, help="Of all contenders but fastapi-eager.")
+@click.option(
+    "--processes", type=click.IntRange(1), default=2, show_default=True, help="Replicas, workers; a thread each."
+)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each one runs.")
+@click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="How long each load lasts.")
+@click.option("--only", metavar="A,B", help="Which contenders run.  [default: all]")
+@store_option
+@figure_options
+def serve(
+    model: str,
+    picture: Path | None,
+    engine: str,
+    processes: int,
+    rounds: int,
+    seconds: float,
+    only: str | None,
+    store: str,
+    json_path: Path | None,
+    plot: Path | None,
+) -> None:
+    """Compare the endpoint of MODEL with its engine alone, and with plain servers around the same engine.
+
+    Each answers 1, 4 and 16 askers who ask again at once, and then requests that come at 70 % of what it could do.
+    Without --picture a street of the painted town is sent, as PNG. fastapi-eager is torch in float32; roadbed is the
+    endpoint behind HAProxy, roadbed-ray-proxy behind Ray's own proxy.
+
+    \b
+    roadbed bench serve camvid@champion --picture street.png
+    """
+    from roadbed.bench.serve_plot import draw_serving
+    from roadbed.bench.serve_race import NAMES, Plan, chosen, document, race
+    from roadbed.registry import Registry
+    from roadbed.serving.examples import painted_png
+    from roadbed.storage import open_store
+
+    names = chosen(only.split(",") if only else NAMES)
+    body = painted_png() if picture is None else picture.read_bytes()
+    with connection(store):
+        version = Registry(open_store(store)).resolve(model)
+        plan = Plan(store, f"{version.name}:{version.number}", engine, processes, rounds, seconds)
+        results = race(body, plan, names=names, tell=tell)
+    _print(results)
+    write_figures(json_path, document(results, plan), plot, partial(draw_serving, results))
+
+
+def _print(results: list[Result]) -> None:
+    from roadbed.bench.serve_race import ASKERS, OURS, ratios
+
+    print_table(
+        ["contender", *(f"{askers} askers, 1/s" for askers in ASKERS), "p50 at 70 %, ms", "p99, ms", "failed"],
+        [
+            [
+                result.name,
+                *(f"{median(result.per_s[askers]):.1f}" if askers in result.per_s else "" for askers in ASKERS),
+                f"{median(result.p50_ms):.0f}" if result.p50_ms else "",
+                f"{median(result.p99_ms):.0f}" if result.p99_ms else "",
+                str(result.num_failed),
+            ]
+            for result in results
+        ],
+    )
+    for name, ratio in ratios(results).items():
+        click.echo(f"{OURS} against {name}, {max(ASKERS)} askers: {ratio:.2f} x")
