@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import io
 import json
@@ -14,81 +13,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
 from roadbed.data.labels import CAMVID_11
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
-from roadbed.models import build_model
-from roadbed.registry import Gates, Registry
+from roadbed.registry import Registry
 from roadbed.serving.answers import choose_encoder, run_lengths
 from roadbed.serving.app import make_app
 from roadbed.serving.body import picture_of, read_body
-from roadbed.serving.follower import Follower
 from roadbed.serving.refused import RefusedError
 from roadbed.serving.service import Service
-from roadbed.spec import ModelSpec
 from roadbed.spec.serve import LimitsSpec, ServeSpec
 from roadbed.storage import open_store
-from roadbed.telemetry import METRICS
-
-SPEC = ModelSpec(weights="none", head_channels=16)
-SCORES = {"miou": 0.5, "pixel_accuracy": 0.8, "mean_accuracy": 0.6, "iou_per_class": {}}
-
-
-class Counted:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-
-    def set(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = value
-
-    def add(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = self.values.get(name, 0.0) + value
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from serving_support import Clock, Counted, made, pixels, promote, publish, saved
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(open_store(str(tmp_path)))
-
-
-@functools.cache
-def weights(seed: int) -> bytes:
-    torch.manual_seed(seed)
-    return safetensors.torch.save(build_model(SPEC, num_classes=11).state_dict())
-
-
-def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:
-    facts = {
-        "model": SPEC.model_dump(mode="json"),
-        "label_space": CAMVID_11.to_json(),
-        "normalization": {"mean": [0.3, 0.4, 0.5], "std": [0.2, 0.3, 0.4]},
-        "scores": SCORES,
-        "dataset": {"uri": "s3://roadbed/datasets/camvid", "digest": "0" * 64, "split": "val"},
-    }
-    return registry.publish("road", {"weights.safetensors": weights(seed)}, facts | card).number
-
-
-def promote(registry: Registry, number: int) -> None:
-    registry.promote("road", number, gates=Gates(), force=True, by="test")
-
-
-def made(registry: Registry, metrics: Counted | None = None, clock: Clock | None = None, **spec: Any) -> Service:
-    serve = ServeSpec.parse({"model": "road@champion", "engine": "torch"} | spec, origin="test")
-    return Service(serve, Follower(serve, registry, metrics=metrics or Counted(), clock=clock or Clock()))
 
 
 def client_of(service: Service, **settings: Any) -> TestClient:
@@ -102,16 +46,6 @@ def client(registry: Registry) -> Iterator[TestClient]:
     service = made(registry)
     yield client_of(service)
     service.stop()
-
-
-def pixels(height: int = 48, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(7).integers(0, 256, (height, width, 3)).astype(np.uint8)
-
-
-def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **settings: Any) -> bytes:
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format=kind, **settings)
-    return buffer.getvalue()
 
 
 def refused(answer: Any, status: int, code: str) -> str:
@@ -389,7 +323,8 @@ class TestFollowing:
         answer = client.post("/v1/segment", content=saved(pixels()))
         refused(answer, 503, "no_model")
         assert answer.headers["retry-after"] == "5"
-        assert client.get("/v1/model").json()["state"] == "waiting"
+        described = client.get("/v1/model").json()
+        assert (described["state"], described["message"]) == ("waiting", message)
         promote(registry, publish(registry))
         service.follower.look()
         assert client.get("/readyz").json() == {"status": "ready", "model": "road:1"}

@@ -101,7 +101,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """The body of /v1/model. `state` is ready or waiting."""
+    """The body of /v1/model. `state` is ready or waiting; of a waiting one `message` tells what it waits for."""
     serving, failed = service.follower.serving, service.follower.failed
     limits = service.spec.limits
     document: dict[str, Any] = {
@@ -112,7 +112,7 @@ def describe(service: Service) -> dict[str, Any]:
         "examples": [f"examples/{name}" for name in EXAMPLES],
     }
     if serving is None:
-        return document
+        return document | {"message": service.why_not_ready()}
     card = serving.card
     return document | {
         "model": serving.name,

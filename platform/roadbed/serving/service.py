@@ -43,16 +43,19 @@ class Service:
 
     def ready(self) -> Serving:
         """What answers now. Raises RefusedError 503 that says how to get a model served."""
-        serving, failed = self.follower.serving, self.follower.failed
+        serving = self.follower.serving
         if serving is not None:
             return serving
+        retry_s = math.ceil(self.spec.follow_s)
+        raise RefusedError(503, "no_model", self.why_not_ready(), headers={"Retry-After": str(retry_s)})
+
+    def why_not_ready(self) -> str:
+        """What an endpoint without a model waits for, and how to get one served."""
+        failed = self.follower.failed
         why = f": {failed.why}" if failed else ""
-        raise RefusedError(
-            503,
-            "no_model",
+        return (
             f"no model is served yet, this endpoint follows {self.spec.model}{why}; promote a version with `roadbed "
-            f"models promote NAME:NUMBER`, and it is taken up within {self.spec.follow_s:g} s",
-            headers={"Retry-After": str(math.ceil(self.spec.follow_s))},
+            f"models promote NAME:NUMBER`, and it is taken up within {self.spec.follow_s:g} s"
         )
 
     async def segment(self, picture: bytes, encoder: Encoder) -> Answer:
