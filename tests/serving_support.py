@@ -47,8 +47,17 @@ class Clock:
 
 @functools.cache
 def weights(seed: int) -> bytes:
+    """Weights that have learnt nothing, but answer with many classes: fresh ones give every pixel the same class."""
     torch.manual_seed(seed)
-    return safetensors.torch.save(build_model(SPEC, num_classes=11).state_dict())
+    model = build_model(SPEC, num_classes=11)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    noise_BCHW = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        model.train()(noise_BCHW)
+        model.head.classifier.bias -= model.eval()(noise_BCHW).mean((0, 2, 3))
+    return safetensors.torch.save(model.state_dict())
 
 
 def publish(registry: Registry, *, seed: int = 0, **card: Any) -> int:

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image, ImageOps
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from roadbed.inference.predictor import Predictor
 from roadbed.registry import Registry
@@ -51,14 +53,14 @@ def browser() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def served(service: Service, **settings: Any) -> Iterator[str]:
-    """The address of the application, which answers until the block ends."""
+def served(service: Service, *, below: str = "/", **settings: Any) -> Iterator[str]:
+    """The address of the application, which answers there until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = make_app(service, **settings)
+    app = Starlette(routes=[Mount(below, make_app(service, **settings))])
     server = uvicorn.Server(uvicorn.Config(app, ws="none", lifespan="off", log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}{below}"
     server.should_exit = True
     thread.join()
     service.stop()
@@ -80,7 +82,7 @@ def service(registry: Registry) -> Service:
 
 @pytest.fixture(scope="module")
 def address(service: Service) -> Iterator[str]:
-    with served(service) as address:
+    with served(service, below="/roads/") as address:
         yield address
 
 
