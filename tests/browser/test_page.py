@@ -143,6 +143,12 @@ def upload(page: Any, name: str, kind: str, body: bytes) -> None:
     page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": body})
 
 
+def seen(page: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What the canvases look like together, at the mask's size (H, W, 3)."""
+    shot = Image.open(io.BytesIO(page.locator("#stack").screenshot(animations="disabled")))
+    return np.asarray(shot.convert("RGB").resize((shape[1], shape[0])))
+
+
 def tab_to(page: Any, selector: str) -> None:
     for _ in range(30):
         page.keyboard.press("Tab")
@@ -173,9 +179,13 @@ def test_by_keyboard_alone_from_an_example_to_its_classes(visit: Any, address: s
     facts = page.locator("aside").inner_text()
     for words in ("road:1", "torch", "480 x 360", "queue", "decode", "infer", "encode"):
         assert words in facts
+    plain_HW3 = seen(page, mask_HW3.shape)
     tab_to(page, "#legend button")
     is_dark_HW = canvas(page, "spot")[..., 3] > 0
     assert np.array_equal(~is_dark_HW, (mask_HW3 == rows[0]["color"]).all(axis=2))
+    lit_HW3 = seen(page, is_dark_HW.shape)
+    assert lit_HW3[is_dark_HW].mean() < 0.45 * plain_HW3[is_dark_HW].mean()
+    assert lit_HW3[~is_dark_HW].mean() > 0.9 * plain_HW3[~is_dark_HW].mean()
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]
 
 
@@ -183,13 +193,13 @@ def test_the_slider_changes_what_is_seen(visit: Any, address: str) -> None:
     page = visit(address)
     upload(page, "street.png", "image/png", saved(pixels()))
     await_mask(page)
-    seen = [page.locator("#stack").screenshot()]
+    shots = [page.locator("#stack").screenshot()]
     for key, opacity, view in (("ArrowRight", "0.6", "Overlay"), ("End", "1", "Mask"), ("Home", "0", "Image")):
         page.locator("#opacity").press(key)
         assert page.locator("#mask").evaluate("mask => getComputedStyle(mask).opacity") == opacity
         assert page.get_by_label(view, exact=True).and_(page.get_by_role("radio")).is_checked()
-        seen.append(page.locator("#stack").screenshot())
-    assert len(set(seen)) == len(seen)
+        shots.append(page.locator("#stack").screenshot())
+    assert len(set(shots)) == len(shots)
     page.get_by_role("radio", name="Image").press("ArrowRight")
     assert page.locator("#opacity").input_value() == "55"
 
