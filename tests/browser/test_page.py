@@ -88,19 +88,23 @@ def address(service: Service) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open an address. In the end nothing may have failed but what answered with one of `statuses`."""
-    contexts, problems = [], []
+    """Open an address. In the end nothing may have gone wrong but what `expected` (a pattern) matches."""
+    contexts: list[Any] = []
+    problems: list[str] = []
 
-    def open_page(address: str, size: tuple[int, int] = DESKTOP, *, statuses: tuple[int, ...] = ()) -> Any:
+    def open_page(address: str, size: tuple[int, int] = DESKTOP, *, expected: str = "nothing") -> Any:
+        def note(problem: str) -> None:
+            if not re.search(expected, problem):
+                problems.append(problem)
+
         context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
-        expected = re.compile(f"status of ({'|'.join(map(str, statuses)) or 'none'}) ")
-        page.on("console", lambda said: said.type == "log" or expected.search(said.text) or problems.append(said.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
-        page.on("request", lambda request: is_own(request.url, address) or problems.append(f"foreign: {request.url}"))
+        page.on("console", lambda said: said.type in ("log", "info") or note(said.text))
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("requestfailed", lambda request: note(f"{request.url} failed: {request.failure}"))
+        page.on("request", lambda request: is_own(request.url, address) or note(f"foreign: {request.url}"))
         page.goto(address)
         return page
 
@@ -191,6 +195,8 @@ def test_by_keyboard_alone_from_an_example_to_its_classes(visit: Any, address: s
 
 def test_the_slider_changes_what_is_seen(visit: Any, address: str) -> None:
     page = visit(address)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
     upload(page, "street.png", "image/png", saved(pixels()))
     await_mask(page)
     shots = [page.locator("#stack").screenshot()]
@@ -202,6 +208,7 @@ def test_the_slider_changes_what_is_seen(visit: Any, address: str) -> None:
     assert len(set(shots)) == len(shots)
     page.get_by_role("radio", name="Image").press("ArrowRight")
     assert page.locator("#opacity").input_value() == "55"
+    assert asked.count("POST") == 1, "the server is asked once per picture"
 
 
 def test_what_is_saved(visit: Any, address: str) -> None:
@@ -273,7 +280,7 @@ def test_a_picture_that_is_dropped_or_pasted(visit: Any, address: str, event: st
 
 
 def test_a_file_that_is_no_picture(visit: Any, address: str) -> None:
-    page = visit(address, statuses=(415,))
+    page = visit(address, expected="status of 415")
     with page.expect_response("**/v1/segment") as response:
         upload(page, "notes.txt", "text/plain", b"hello")
     said = status_of(page, "text/plain")
@@ -285,11 +292,33 @@ def test_a_file_that_is_no_picture(visit: Any, address: str) -> None:
     assert "text/plain" not in page.locator("#status").inner_text()
 
 
+def test_of_two_pictures_the_later_one_stays(visit: Any, address: str) -> None:
+    page = visit(address, expected="ERR_ABORTED")
+    page.locator("#limits", has_text="megapixels").wait_for()
+    upload(page, "first.png", "image/png", saved(Image.new("RGB", (1200, 800), "grey")))
+    upload(page, "second.png", "image/png", saved(pixels()))
+    await_mask(page)
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#stack").get_attribute("aria-label").startswith("second.png")
+    assert canvas(page, "picture").shape == canvas(page, "mask").shape == (48, 64, 4)
+
+
+def test_a_server_out_of_reach(visit: Any, address: str) -> None:
+    page = visit(address, expected="ERR_INTERNET_DISCONNECTED")
+    page.locator("#examples img").last.wait_for()
+    page.context.set_offline(True)
+    upload(page, "street.png", "image/png", saved(pixels()))
+    status_of(page, "cannot be reached")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    await_mask(page)
+
+
 def test_without_a_model_the_page_waits_and_goes_on_by_itself(visit: Any, tmp_path: Path) -> None:
     registry = Registry(open_store(str(tmp_path)))
     service = made(registry)
     with served(service) as address:
-        page = visit(address, statuses=(503,))
+        page = visit(address, expected="status of 503")
         status_of(page, "roadbed models promote")
         page.get_by_role("button", name="Example 2").click()
         status_of(page, "roadbed models promote")
@@ -311,7 +340,7 @@ def test_when_too_many_wait_it_asks_again(
         other = threading.Thread(target=get, args=(f"{address}v1/segment", saved(pixels())))
         other.start()
         assert begun.wait(60)
-        page = visit(address, statuses=(429,))
+        page = visit(address, expected="status of 429")
         upload(page, "street.png", "image/png", saved(pixels()))
         assert "asks again in 1 s" in status_of(page, "wait already")
         go.set()
@@ -324,7 +353,7 @@ def test_a_key_is_asked_for_and_kept(visit: Any, service: Service, registry: Reg
     guarded = made(registry)
     guarded.follower.serving = service.follower.serving
     with served(guarded, key_hashes=[hashlib.sha256(b"sesame").hexdigest()]) as address:
-        page = visit(address, statuses=(401,))
+        page = visit(address, expected="status of 401")
         field = page.get_by_label("This endpoint wants a key")
         field.fill("open")
         field.press("Enter")
