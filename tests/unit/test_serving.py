@@ -23,44 +23,16 @@ from roadbed.registry import Registry
 from roadbed.serving.answers import choose_encoder, run_lengths
 from roadbed.serving.app import make_app
 from roadbed.serving.body import picture_of, read_body
-from roadbed.serving.follower import Follower
 from roadbed.serving.refused import RefusedError
 from roadbed.serving.service import Service
 from roadbed.spec.serve import LimitsSpec, ServeSpec
 from roadbed.storage import open_store
-from roadbed.telemetry import METRICS
-from serving_support import pixels, promote, publish, saved
-
-
-class Counted:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-
-    def set(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = value
-
-    def add(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = self.values.get(name, 0.0) + value
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from serving_support import Clock, Counted, made, pixels, promote, publish, saved
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(open_store(str(tmp_path)))
-
-
-def made(registry: Registry, metrics: Counted | None = None, clock: Clock | None = None, **spec: Any) -> Service:
-    serve = ServeSpec.parse({"model": "road@champion", "engine": "torch"} | spec, origin="test")
-    return Service(serve, Follower(serve, registry, metrics=metrics or Counted(), clock=clock or Clock()))
 
 
 def client_of(service: Service, **settings: Any) -> TestClient:
@@ -355,7 +327,8 @@ class TestFollowing:
         answer = client.post("/v1/segment", content=saved(pixels()))
         refused(answer, 503, "no_model")
         assert answer.headers["retry-after"] == "5"
-        assert client.get("/v1/model").json()["state"] == "waiting"
+        described = client.get("/v1/model").json()
+        assert (described["state"], described["message"]) == ("waiting", message)
         promote(registry, publish(registry))
         service.follower.look()
         assert client.get("/readyz").json() == {"status": "ready", "model": "road:1"}

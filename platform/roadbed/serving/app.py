@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_CLOSED = 499
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the rest stands in the page, where it cannot forbid this
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
@@ -75,8 +79,8 @@ def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
         return {"status": "ready", "model": service.ready().name}
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> str:
-        return _page()
+    async def page() -> HTMLResponse:
+        return HTMLResponse(_page(), headers=_PAGE_HEADERS)
 
     @app.get("/examples/{name}", response_class=Response, include_in_schema=False)
     def example(name: str) -> Response:
@@ -101,7 +105,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """The body of /v1/model. `state` is ready or waiting."""
+    """The body of /v1/model. `state` is ready or waiting; of a waiting one `message` tells what it waits for."""
     serving, failed = service.follower.serving, service.follower.failed
     limits = service.spec.limits
     document: dict[str, Any] = {
@@ -112,7 +116,7 @@ def describe(service: Service) -> dict[str, Any]:
         "examples": [f"examples/{name}" for name in EXAMPLES],
     }
     if serving is None:
-        return document
+        return document | {"message": service.why_not_ready()}
     card = serving.card
     return document | {
         "model": serving.name,
@@ -239,7 +243,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     408: _error("the body did not come in time", "body_timeout", "the body did not come within 10 s"),
     413: _error("too many bytes or pixels", "too_many_pixels", "the picture: is 9000x9000, 81.0 million pixels; ..."),
     415: _error("something else than a picture", "not_an_image", "the body is text/plain; ..."),
-    429: _error("too many requests wait already", "overloaded", "16 requests wait already; come back in 2 s"),
+    429: _error("too many requests wait already", "overloaded", "as many requests wait as may (16); come back in 2 s"),
     503: _error("no version has been promoted yet", "no_model", "no model is served yet, ..."),
 }
 

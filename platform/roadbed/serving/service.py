@@ -43,16 +43,18 @@ class Service:
 
     def ready(self) -> Serving:
         """What answers now. Raises RefusedError 503 that says how to get a model served."""
-        serving, failed = self.follower.serving, self.follower.failed
+        serving = self.follower.serving
         if serving is not None:
             return serving
-        why = f": {failed.why}" if failed else ""
-        raise RefusedError(
-            503,
-            "no_model",
-            f"no model is served yet, this endpoint follows {self.spec.model}{why}; promote a version with `roadbed "
-            f"models promote NAME:NUMBER`, and it is taken up within {self.spec.follow_s:g} s",
-            headers={"Retry-After": str(math.ceil(self.spec.follow_s))},
+        retry_s = math.ceil(self.spec.follow_s)
+        raise RefusedError(503, "no_model", self.why_not_ready(), headers={"Retry-After": str(retry_s)})
+
+    def why_not_ready(self) -> str:
+        """What an endpoint without a model waits for, and how to get one served."""
+        return (
+            f"no model is served yet, this endpoint follows {self.spec.model}; promote a version with `roadbed models "
+            f"promote NAME:NUMBER`, and it is taken up within {self.spec.follow_s:g} s. If one was promoted, /v1/model "
+            f"tells why it could not be loaded"
         )
 
     async def segment(self, picture: bytes, encoder: Encoder) -> Answer:
@@ -63,7 +65,7 @@ class Service:
             raise RefusedError(
                 429,
                 "overloaded",
-                f"{self.num_waiting} requests wait already; come back in {retry_s} s",
+                f"as many requests wait as may ({self.num_waiting}); come back in {retry_s} s",
                 headers={"Retry-After": str(retry_s)},
             )
         self.num_waiting += 1
