@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import ray
 from PIL import Image
 from ray import serve
 
+from roadbed.bench.tree import tree_of
 from roadbed.errors import UsageError
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
@@ -169,27 +171,67 @@ def test_a_second_endpoint_on_the_same_ray_is_refused(endpoint: Served) -> None:
         pass
 
 
-def test_the_command_says_where_and_stops_cleanly(tmp_path: Path) -> None:
-    """With a Ray of its own; the store is a folder."""
-    registry = Registry(open_store(str(tmp_path)))
+@contextmanager
+def commanded(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], Served]]:
+    """`roadbed serve` with a Ray of its own, over a registry in a folder; killed at the end if it still runs."""
+    registry = Registry(open_store(str(folder)))
     promote(registry, publish(registry))
     port = free_ports(1)[0]
-    words = ["serve", "road@champion", "--store", f"file://{tmp_path}", "--port", port, "--set", "serve.engine=torch"]
+    command = ["serve", "road@champion", "--store", f"file://{folder}", "--port", str(port), *words]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "roadbed", *map(str, words)],
+        [sys.executable, "-m", "roadbed", *command, "--set", "serve.engine=torch"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment | {"ROADBED_LOCAL_DIR": str(tmp_path / "local")},
+        env=environment | {"ROADBED_LOCAL_DIR": str(folder / "local")},
     )
     try:
         said = process.stdout.readline()
         assert said == f"serving road:1 (road@champion) at http://127.0.0.1:{port} - Ctrl-C stops it\n", said
-        assert ask(Served(f"http://127.0.0.1:{port}"), saved(pixels()))[0] == 200
+        yield process, Served(f"http://127.0.0.1:{port}")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 0, err
     assert "Traceback" not in err
+
+
+def test_the_command_says_where_and_stops_cleanly(tmp_path: Path) -> None:
+    with commanded(tmp_path) as (_, endpoint):
+        assert ask(endpoint, saved(pixels()))[0] == 200
+
+
+def test_behind_haproxy_a_dying_replica_costs_no_answer(tmp_path: Path) -> None:
+    """Bodies of more than 200 kB, of which HAProxy must still have the whole when it asks another replica."""
+    body = saved(pixels(256, 300))
+    assert len(body) > 200_000
+    replicas = ("--set", "serve.replicas.min=2", "--set", "serve.limits.body_mb=1")
+    with commanded(tmp_path, "--haproxy", *replicas) as (process, endpoint):
+        statuses: list[int | None] = []
+        stopped = threading.Event()
+
+        def keep_asking() -> None:
+            while not stopped.is_set():
+                statuses.append(ask_or_none(endpoint, body))
+
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(4):
+                pool.submit(keep_asking)
+            try:
+                until(lambda: len(statuses) > 8, "the first answers")
+                os.kill(replica_below(process.pid), signal.SIGKILL)
+                before = len(statuses)
+                until(lambda: len(statuses) > before + 30, "answers after a replica's death")
+            finally:
+                stopped.set()
+        assert set(statuses) == {200}, statuses
+
+
+def replica_below(pid: int) -> int:
+    """A replica's process among the descendants of our own process."""
+    for member in tree_of(pid):
+        if b"ServeReplica" in Path(f"/proc/{member}/cmdline").read_bytes():
+            return member
+    raise AssertionError("there is no replica")

@@ -40,8 +40,10 @@ def client_of(service: Service, **settings: Any) -> TestClient:
     return TestClient(make_app(service, **settings), raise_server_exceptions=False)
 
 
-@pytest.fixture
-def client(registry: Registry) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Serves what `publish` publishes first, to all tests that only ask."""
+    registry = Registry(open_store(str(tmp_path_factory.mktemp("registry"))))
     promote(registry, publish(registry))
     service = made(registry)
     yield client_of(service)
@@ -60,6 +62,7 @@ def refused(answer: Any, status: int, code: str) -> str:
 class TestAnswers:
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
     def test_a_mask_is_what_predict_would_write(self, client: TestClient, registry: Registry, kind: str) -> None:
+        publish(registry)
         body = saved(pixels(), kind)
         answer = client.post("/v1/segment", content=body, headers={"content-type": f"image/{kind.lower()}"})
         assert answer.status_code == 200, answer.text

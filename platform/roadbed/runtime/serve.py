@@ -17,6 +17,7 @@ from typing import Any
 from roadbed.errors import RoadbedError, UsageError
 from roadbed.runtime.local.processes import without_proxy
 from roadbed.runtime.local.variables import variables_set
+from roadbed.runtime.serve_policy import WAITING, replicas_for_waiting
 from roadbed.runtime.serve_variables import SERVE_VARIABLES, haproxy_variables
 from roadbed.runtime.session import ray_connection, worker_environment
 from roadbed.spec import ServeJob, dump_job, parse_kind
@@ -57,6 +58,10 @@ class Endpoint:
         from roadbed.serving.app import make_app
 
         return make_app(self._service, key_hashes=self._key_hashes)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `serve_policy` goes by; Ray asks for it."""
+        return {WAITING: float(self._service.num_waiting)}
 
     def __del__(self) -> None:
         """Ray calls it when the replica ends, after the requests that it had."""
@@ -128,7 +133,7 @@ def _deployed(job: ServeJob, *, host: str, port: int) -> Iterator[Served]:
 def deployment(job: ServeJob) -> Any:
     """The application of a job for `serve.run`."""
     from ray import serve
-    from ray.serve.config import AutoscalingConfig
+    from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
     replicas = job.serve.replicas
     environment = worker_environment() | {"OMP_NUM_THREADS": str(replicas.threads)}
@@ -145,6 +150,9 @@ def deployment(job: ServeJob) -> Any:
             initial_replicas=max(1, replicas.min),
             max_replicas=replicas.max,
             target_ongoing_requests=replicas.target_requests,
+            policy=AutoscalingPolicy(
+                policy_function=f"{replicas_for_waiting.__module__}:{replicas_for_waiting.__name__}"
+            ),
             look_back_period_s=LOOK_BACK_S,
             metrics_interval_s=PUSH_S,
             upscale_delay_s=replicas.upscale_delay_s,

@@ -53,7 +53,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
     async def segment(request: Request) -> Response:
         """Segment a picture. What comes back is chosen by the Accept header; its size is the picture's own."""
         guard(request)
-        service.ready()
+        service.check_room()  # before the body is read, and again when it is there
         kind, encoder = choose_encoder(request.headers.get("accept", ""))
         body = await read_body(request.stream(), request.headers, service.spec.limits)
         picture = picture_of(body, request.headers.get("content-type", ""))

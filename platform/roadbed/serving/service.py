@@ -57,8 +57,8 @@ class Service:
             f"tells why it could not be loaded"
         )
 
-    async def segment(self, picture: bytes, encoder: Encoder) -> Answer:
-        """Decode, predict and encode. Raises RefusedError 429 if too many wait, 4xx for what is no picture."""
+    def check_room(self) -> None:
+        """Raises RefusedError: 503 without a model, 429 if as many wait as may."""
         self.ready()
         if self.num_waiting >= self.spec.limits.waiting:
             retry_s = max(1, math.ceil(self.num_waiting * self._mean_s))
@@ -68,6 +68,10 @@ class Service:
                 f"as many requests wait as may ({self.num_waiting}); come back in {retry_s} s",
                 headers={"Retry-After": str(retry_s)},
             )
+
+    async def segment(self, picture: bytes, encoder: Encoder) -> Answer:
+        """Decode, predict and encode. Raises RefusedError as `check_room` does, and 4xx for what is no picture."""
+        self.check_room()
         self.num_waiting += 1
         try:
             future = self._worker.submit(self._segment, picture, encoder, time.perf_counter())

@@ -15,6 +15,7 @@ from roadbed.cli.table import print_table
 
 if TYPE_CHECKING:
     from roadbed.bench.serve_race import Result
+    from roadbed.registry import Registry, Version
 
 
 @click.command()
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each one runs.")
 @click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="How long each load lasts.")
 @click.option("--only", metavar="A,B", help="Which contenders run.  [default: all]")
+@click.option(
+    "--chaos", is_flag=True, help="Instead: promotions, a killed replica, a redeployment and a burst under load."
+)
 @store_option
 @figure_options
 def serve(
@@ -37,6 +41,7 @@ def serve(
     rounds: int,
     seconds: float,
     only: str | None,
+    chaos: bool,
     store: str,
     json_path: Path | None,
     plot: Path | None,
@@ -46,6 +51,10 @@ def serve(
     Each answers 1, 4 and 16 askers who ask again at once, and then requests that come at 70 % of what it could do.
     Without --picture a street of the painted town is sent, as PNG. fastapi-eager is torch in float32; roadbed is the
     endpoint behind HAProxy, roadbed-ray-proxy behind Ray's own proxy.
+
+    With --chaos the endpoint alone is put under half of its load, while a version is promoted and rolled back, a replica
+    is killed and the endpoint is deployed anew, and then under three times of what it can do. Every answer is compared
+    with the mask that it must be.
 
     \b
     roadbed bench serve camvid@champion --picture street.png
@@ -59,11 +68,26 @@ def serve(
     names = chosen(only.split(",") if only else NAMES)
     body = painted_png() if picture is None else picture.read_bytes()
     with connection(store):
-        version = Registry(open_store(store)).resolve(model)
+        registry = Registry(open_store(store))
+        version = registry.resolve(model)
+        if chaos:
+            _chaos(version, registry, body, engine, seconds)
+            return
         plan = Plan(store, f"{version.name}:{version.number}", engine, processes, rounds, seconds)
         results = race(body, plan, names=names, tell=tell)
     _print(results)
     write_figures(json_path, document(results, plan), plot, partial(draw_serving, results))
+
+
+def _chaos(version: Version, registry: Registry, body: bytes, engine: str, seconds: float) -> None:
+    from roadbed.bench import serve_chaos
+
+    phases = serve_chaos.chaos(version, registry, body, engine=engine, seconds=seconds, tell=tell)
+    print_table(
+        ["under steady load", "answers", "failed"], [[p.name, serve_chaos.told(p), str(p.num_failed)] for p in phases]
+    )
+    if failed := sum(phase.num_failed for phase in phases):
+        raise click.ClickException(f"{failed} answers were lost or wrong")
 
 
 def _print(results: list[Result]) -> None:
