@@ -52,9 +52,9 @@ def serve(
     Without --picture a street of the painted town is sent, as PNG. fastapi-eager is torch in float32; roadbed is the
     endpoint behind HAProxy, roadbed-ray-proxy behind Ray's own proxy.
 
-    With --chaos the endpoint alone is put under half of its load, while a version is promoted and rolled back, a replica
-    is killed and the endpoint is deployed anew, and then under three times of what it can do. Every answer is compared
-    with the mask that it must be.
+    With --chaos the endpoint alone is put under half of its load, while a version is promoted and rolled back, a
+    replica is killed and the endpoint is deployed anew, and then under three times of what it can do. Every answer is
+    compared with the mask that it must be.
 
     \b
     roadbed bench serve camvid@champion --picture street.png
