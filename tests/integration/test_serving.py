@@ -179,21 +179,21 @@ def commanded(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str]
     port = free_ports(1)[0]
     command = ["serve", "road@champion", "--store", f"file://{folder}", "--port", str(port), *words]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "roadbed", *command, "--set", "serve.engine=torch"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment | {"ROADBED_LOCAL_DIR": str(folder / "local")},
-    )
-    try:
-        said = process.stdout.readline()
-        assert said == f"serving road:1 (road@champion) at http://127.0.0.1:{port} - Ctrl-C stops it\n", said
-        yield process, Served(f"http://127.0.0.1:{port}")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            said = process.stdout.readline()
+            assert said == f"serving road:1 (road@champion) at http://127.0.0.1:{port} - Ctrl-C stops it\n", said
+            yield process, Served(f"http://127.0.0.1:{port}")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     assert "Traceback" not in err
 
