@@ -11,24 +11,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
+import yaml
 from PIL import Image
-from ray import serve
 
+from roadbed.bench.tree import tree_of
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
 from roadbed.registry import Registry
 from roadbed.runtime.local import LocalState
 from roadbed.runtime.local.processes import free_ports
-from roadbed.runtime.serve import Served, served, wait_until_answered
-from roadbed.spec import ServeJob
+from roadbed.runtime.serve import Served
 from roadbed.storage import open_store
 from serving_support import pixels, promote, publish, saved
 
@@ -56,9 +55,36 @@ def until(is_so: object, what: str) -> None:
         time.sleep(0.1)
 
 
-def num_replicas() -> int:
-    status = serve.status().applications["roadbed"].deployments["segment"]
-    return status.replica_states.get("RUNNING", 0)
+def replicas_below(pid: int) -> list[int]:
+    """Processes of replicas among the descendants of one that we started."""
+    found = []
+    for member in tree_of(pid):
+        with suppress(OSError):
+            if b"ServeReplica" in Path(f"/proc/{member}/cmdline").read_bytes():
+                found.append(member)
+    return found
+
+
+@contextmanager
+def commanded(*words: str, environment: Mapping[str, str]) -> Iterator[tuple[str, Served]]:
+    """What `roadbed serve` says, and its endpoint; ended as by Ctrl-C, and killed if it still runs then.
+
+    A process of its own: a driver that used Ray Serve must not live on without Ray (its handles would reach for it).
+    """
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "roadbed", "serve", *words, "--port", str(port)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=dict(environment)) as process:
+        try:
+            said = process.stdout.readline()
+            assert f"http://127.0.0.1:{port} - Ctrl-C stops it" in said, said
+            yield said, Served(f"http://127.0.0.1:{port}")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
 
 
 @pytest.fixture(scope="module")
@@ -67,24 +93,15 @@ def registry(s3_server: LocalState) -> Registry:
 
 
 @pytest.fixture(scope="module")
-def endpoint(registry: Registry, ray_head: LocalState) -> Iterator[Served]:
+def endpoint(registry: Registry, ray_head: LocalState, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Begins without any model."""
-    job = ServeJob.parse(
-        {
-            "kind": "serve",
-            "name": "street",
-            "serve": {
-                "model": "road@champion",
-                "engine": "torch",
-                "follow_s": 0.5,
-                "replicas": {"min": 1, "max": 2, "upscale_delay_s": 0.5, "downscale_delay_s": 2},
-            },
-            "output": {"store": ROOT},
-        },
-        origin="test",
-    )
-    with served(job, port=free_ports(1)[0]) as there:
-        status, body = wait_until_answered(there)
+    spec = tmp_path_factory.mktemp("spec") / "street.yaml"
+    replicas = {"min": 1, "max": 2, "upscale_delay_s": 0.5, "downscale_delay_s": 2}
+    serve = {"model": "road@champion", "engine": "torch", "follow_s": 0.5, "replicas": replicas}
+    spec.write_text(yaml.safe_dump({"kind": "serve", "serve": serve, "output": {"store": ROOT}}))
+    with commanded(str(spec), environment=os.environ) as (said, there):
+        assert said.startswith("waiting for a model at ")
+        status, body = there.get("/readyz")
         assert (status, json.loads(body)["error"]["code"]) == (503, "no_model")
         assert there.get("/healthz")[0] == 200
         promote(registry, publish(registry))
@@ -134,7 +151,8 @@ def test_promotions_under_load_lose_nothing(endpoint: Served, registry: Registry
             assert np.array_equal(np.asarray(picture), expected[headers["x-model"]])
 
 
-def test_load_brings_a_second_replica_and_its_death_is_got_over(endpoint: Served) -> None:
+def test_load_brings_a_second_replica_and_its_death_is_got_over(endpoint: Served, ray_head: LocalState) -> None:
+    head = ray_head.ray.process.pid
     body, stopped = saved(pixels(240, 320)), threading.Event()
 
     def keep_asking() -> None:
@@ -148,11 +166,10 @@ def test_load_brings_a_second_replica_and_its_death_is_got_over(endpoint: Served
         for _ in range(8):
             pool.submit(keep_asking)
         try:
-            until(lambda: num_replicas() == 2, "a second replica")
+            until(lambda: len(replicas_below(head)) == 2, "a second replica")
         finally:
             stopped.set()
-    victim = next(actor for actor in ray.util.list_named_actors(all_namespaces=True) if "#segment#" in actor["name"])
-    ray.kill(ray.get_actor(victim["name"], namespace=victim["namespace"]), no_restart=True)
+    os.kill(replicas_below(head)[0], signal.SIGKILL)
     until(lambda: ask_or_none(endpoint, body) == 200, "an answer after a replica's death")
 
 
@@ -171,33 +188,13 @@ def test_a_second_endpoint_on_the_same_ray_is_refused(endpoint: Served) -> None:
     assert endpoint.get("/readyz")[0] == 200
 
 
-@contextmanager
-def commanded(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], Served]]:
-    """`roadbed serve` with a Ray of its own, over a registry in a folder; killed at the end if it still runs."""
-    registry = Registry(open_store(str(folder)))
-    promote(registry, publish(registry))
-    port = free_ports(1)[0]
-    command = ["serve", "road@champion", "--store", f"file://{folder}", "--port", str(port), *words]
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "roadbed", *command, "--set", "serve.engine=torch"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment | {"ROADBED_LOCAL_DIR": str(folder / "local")},
-    ) as process:
-        try:
-            said = process.stdout.readline()
-            assert said == f"serving road:1 (road@champion) at http://127.0.0.1:{port} - Ctrl-C stops it\n", said
-            yield process, Served(f"http://127.0.0.1:{port}")
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=PATIENCE_S)
-        finally:
-            process.kill()
-    assert process.returncode == 0, err
-    assert "Traceback" not in err
-
-
 def test_the_command_says_where_and_stops_cleanly(tmp_path: Path) -> None:
-    with commanded(tmp_path) as (_, endpoint):
+    """With a Ray of its own, over a registry in a folder."""
+    registry = Registry(open_store(str(tmp_path)))
+    promote(registry, publish(registry))
+    words = ("road@champion", "--store", f"file://{tmp_path}", "--set", "serve.engine=torch")
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["ROADBED_LOCAL_DIR"] = str(tmp_path / "local")
+    with commanded(*words, environment=environment) as (said, endpoint):
+        assert said.startswith("serving road:1 (road@champion) at ")
         assert ask(endpoint, saved(pixels()))[0] == 200
