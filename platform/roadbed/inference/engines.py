@@ -7,6 +7,7 @@ Shapes: H and W pixels of one image (at least 32 each), K classes.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import io
@@ -138,7 +139,7 @@ class OpenVinoEngine:
     def __init__(self, files: Mapping[str, bytes], *, threads: int) -> None:
         import openvino
 
-        self._core = openvino.Core()
+        self._core = _openvino_core()
         has_low = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -173,6 +174,14 @@ class OpenVinoEngine:
             except RuntimeError as error:
                 raise _unusable(self.name, output, error) from error
         return self._compiled[output]
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """One for the life of the process: with the last one OpenVINO would unload its plugins, whose threads still run."""
+    import openvino
+
+    return openvino.Core()
 
 
 def needs_files(engine: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roadbed.errors import RoadbedError, UsageError
-from roadbed.runtime.local.processes import without_proxy
+from roadbed.runtime.local.processes import free_ports, without_proxy
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.serve_policy import WAITING, replicas_for_waiting
 from roadbed.runtime.serve_variables import SERVE_VARIABLES, haproxy_variables
@@ -94,6 +94,8 @@ def served(
 ) -> Iterator[Served]:
     """The endpoint of a job for the time of the block, on the Ray of RAY_ADDRESS or on one of its own.
 
+    For a process that ends soon after: what Ray Serve leaves behind in its driver is not made to live on without Ray.
+
     `host` and `port` 0 (any free one) are those of the HTTP server; a Ray that runs already must have been started with
     `serve_variables` for HAProxy. Raises UsageError where that Ray serves something already, RoadbedError.
     """
@@ -102,7 +104,9 @@ def served(
             variables = dict(SERVE_VARIABLES)
             if with_haproxy:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-ha-")))
-                variables |= haproxy_variables(folder, body_bytes=round(job.serve.limits.body_mb * 1e6))
+                ports = free_ports(2)
+                body_bytes = round(job.serve.limits.body_mb * 1e6)
+                variables |= haproxy_variables(folder, body_bytes=body_bytes, ports=(ports[0], ports[1]))
             stack.enter_context(variables_set(variables))
         notify("starting Ray Serve")
         replicas = job.serve.replicas

@@ -17,8 +17,8 @@ SERVE_VARIABLES = {
 MAX_CONNECTIONS = 256
 
 
-def haproxy_variables(folder: Path, *, body_bytes: int) -> dict[str, str]:
-    """HAProxy in place of Ray's own proxy, with its files in `folder`.
+def haproxy_variables(folder: Path, *, body_bytes: int, ports: tuple[int, int]) -> dict[str, str]:
+    """HAProxy in place of Ray's own proxy, with its files in `folder`, its metrics and its statistics on `ports`.
 
     A request whose replica dies before it answers is asked once more of another one. For that HAProxy has to hold the
     whole request, so its buffers are as large as a body may be, and connections are few, for each has two buffers.
@@ -31,6 +31,8 @@ def haproxy_variables(folder: Path, *, body_bytes: int) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(body_bytes + 65_536),
         "RAY_SERVE_HAPROXY_MAXCONN": str(MAX_CONNECTIONS),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[0]),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports[1]),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
