@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from roadbed.errors import UsageError
-from roadbed.spec import dump_job, explain, load_job, parse_job
-from roadbed.spec.load import differing_keys
+from roadbed.spec import dump_job, explain, load_job, load_kind, parse_job, parse_kind
+from roadbed.spec.load import differing_keys, job_class
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIMAL = "kind: train\nname: town\ndata: {uri: file:///town}\n"
@@ -17,8 +18,16 @@ MINIMAL = "kind: train\nname: town\ndata: {uri: file:///town}\n"
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_job_is_valid_and_reads_back_equal(path: Path) -> None:
-    job = load_job(path)
-    assert parse_job(dump_job(job), origin="again") == job
+    kind = job_class(yaml.safe_load(path.read_text())["kind"], origin=path.name)
+    job = load_kind(kind, path)
+    assert parse_kind(kind, dump_job(job), origin="again") == job
+
+
+def test_a_job_of_another_kind_names_the_command_that_runs_it() -> None:
+    with pytest.raises(
+        UsageError, match=r"camvid-serve\.yaml: is a job of kind serve, expected train; `roadbed serve`"
+    ):
+        load_job(ROOT / "jobs" / "camvid-serve.yaml")
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _kill_replica() -> None:
     import ray
 
     for actor in ray.util.list_named_actors(all_namespaces=True):
-        if f"#{APPLICATION}#segment#" in f"#{actor['name']}":
+        if f"{APPLICATION}#segment#" in actor["name"]:
             ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]), no_restart=True)
             return
     raise RoadbedError("there is no replica to kill")

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI, Request, Response
+
 READY = "ready"
 SETTINGS_VARIABLE = "ROADBED_BENCH_SETTINGS"
 
@@ -72,8 +74,6 @@ class Work:
 
 def fastapi_app() -> Any:
     """The plain FastAPI server, one for each of uvicorn's workers."""
-    from fastapi import FastAPI, Request, Response
-
     work = Work(read_settings(os.environ[SETTINGS_VARIABLE]))
     app = FastAPI()
 
@@ -113,30 +113,12 @@ def _fastapi(settings: Settings, path: str) -> None:
     )
 
 
-def _litserve(settings: Settings) -> None:
+def _litserve(settings: Settings, path: str) -> None:
     import litserve
-    from fastapi import Response
 
-    class Api(litserve.LitAPI):  # type: ignore[misc]
-        """As in LitServe's documentation of uploads."""
+    from roadbed.bench.serve_litserve import Api
 
-        def setup(self, device: str) -> None:
-            """Once in each worker."""
-            self.work = Work(settings)
-
-        def decode_request(self, request: Any) -> bytes:
-            """The uploaded file."""
-            data: bytes = request["image"].file.read()
-            return data
-
-        def predict(self, picture: bytes) -> bytes:
-            """The mask."""
-            return self.work(picture)
-
-        def encode_response(self, mask: bytes) -> Response:
-            """As PNG."""
-            return Response(mask, media_type="image/png")
-
+    os.environ[SETTINGS_VARIABLE] = path
     server = litserve.LitServer(
         Api(api_path="/"), accelerator="cpu", workers_per_device=settings.num_processes, healthcheck_path="/ready"
     )
@@ -148,6 +130,6 @@ if __name__ == "__main__":
     if chosen.name == "limit":
         _limit(chosen)
     elif chosen.name == "litserve":
-        _litserve(chosen)
+        _litserve(chosen, sys.argv[1])
     else:
         _fastapi(chosen, sys.argv[1])

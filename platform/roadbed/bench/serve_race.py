@@ -93,7 +93,7 @@ def ratios(results: Sequence[Result]) -> dict[str, float]:
     """This endpoint's answers a second over each other's, under the load with most askers."""
     by_name = {result.name: result.best() for result in results}
     ours = by_name.get(OURS)
-    return {} if ours is None else {name: ours / theirs for name, theirs in by_name.items() if name != OURS}
+    return {} if ours is None else {name: ours / their for name, their in by_name.items() if name != OURS and their}
 
 
 def document(results: Sequence[Result], plan: Plan) -> dict[str, Any]:
