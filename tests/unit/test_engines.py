@@ -1,7 +1,7 @@
 """The tests of the engines, in a process of their own.
 
-With ONNX Runtime, OpenVINO and the exporter in it, the process of all tests ended by a segmentation fault some minutes
-later, in two of two runs of the whole and in none of the engines' own: what does it was not found yet.
+With ONNX Runtime, OpenVINO and the exporter in it, a process of many tests ended by a segmentation fault, minutes after
+these: once in a run of all tests and once in three runs of some. What does it was not found yet.
 """
 
 from __future__ import annotations
