@@ -7,6 +7,7 @@ whatever the answers take; their latency counts from the time at which they were
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -47,8 +48,9 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     check: Callable[[dict[str, str], bytes], bool] = lambda headers, body: True
 
+    @functools.cached_property
     def encoded(self) -> bytes:
-        """The bytes on the wire."""
+        """The bytes on the wire, put together once."""
         parts = urlsplit(self.url)
         lines = [f"POST {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
@@ -97,7 +99,7 @@ async def open_loop(request: Request, *, per_s: float, seconds: float) -> Outcom
 
 async def _ask(connection: Connection, request: Request, outcome: Outcome, due: float) -> None:
     try:
-        status, headers, body = await connection.ask(request.encoded())
+        status, headers, body = await connection.ask(request.encoded)
     except (OSError, EOFError, ValueError):
         connection.close()
         outcome.statuses[_LOST] += 1

@@ -169,8 +169,7 @@ def export(
         for engine in chosen:
             check_exportable(version, engine, replace=replace)
         part = Dataset.open(dataset or card["dataset"]["uri"]).split(split or card["dataset"]["split"])
-        step = max(1, part.num_samples // num_frames)
-        samples = range(step // 2, part.num_samples, step)[:num_frames]
+        samples = part.spread(num_frames)
         for engine in chosen:
             with WorkProgress(engine) as progress:
 

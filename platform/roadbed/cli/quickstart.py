@@ -157,8 +157,7 @@ def _draw(job: TrainJob, dataset: Dataset, trained: Trained, version: Version, o
     draw_curves(trained.run.lines("metrics"), output / "curves.png", title=job.name)
     predictor = Predictor.load(version)
     split = dataset.split(job.data.eval_split)
-    step = max(1, split.num_samples // NUM_PICTURES)
-    samples = list(range(step // 2, split.num_samples, step))[:NUM_PICTURES]
+    samples = split.spread(NUM_PICTURES)
     with WorkProgress("draw") as progress:
         for done, sample in enumerate(samples, start=1):
             image_HW3, truth_HW = split.read_sample(sample)

@@ -18,9 +18,7 @@ from roadbed.cli.store import connection, store_option, tell
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field: serve.replicas.max=4.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 for other machines too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
-@click.option(
-    "--haproxy", "with_haproxy", is_flag=True, help="HAProxy in front: faster, and asks again when a replica dies."
-)
+@click.option("--haproxy", "with_haproxy", is_flag=True, help="HAProxy in front, in place of Ray's own proxy.")
 @store_option
 def serve(what: str, overrides: tuple[str, ...], host: str, port: int, with_haproxy: bool, store: str) -> None:
     """Answer over HTTP with a model, until Ctrl-C.

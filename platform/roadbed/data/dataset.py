@@ -60,6 +60,11 @@ class Split:
                 self._index = decode_index(data, self.shard_sizes, origin=f"{self._store.uri}/{self._index_info.key}")
             return self._index
 
+    def spread(self, number: int) -> range:
+        """At most so many samples, evenly over the split."""
+        step = max(1, self.num_samples // number)
+        return range(step // 2, self.num_samples, step)[:number]
+
     def key(self, sample: int) -> str:
         """The key of `sample`: the name it had in the source."""
         return self.index.key(sample)

@@ -15,10 +15,9 @@ import numpy as np
 
 from roadbed.errors import UsageError
 from roadbed.inference.images import ImageArray
+from roadbed.spec.serve import MIN_TILE_PX
 
 ShareArray = np.ndarray[Any, np.dtype[np.float32]]
-
-MIN_TILE_PX = 64
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from roadbed.spec.base import Section
 
+MIN_TILE_PX = 64
+
 
 def _check_tile(sides: tuple[int, int] | None) -> tuple[int, int] | None:
-    if sides is not None and min(sides) < 64:
-        raise ValueError("expected height and width of at least 64 pixels")
+    if sides is not None and min(sides) < MIN_TILE_PX:
+        raise ValueError(f"expected height and width of at least {MIN_TILE_PX} pixels")
     return sides
 
 
