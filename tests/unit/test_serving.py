@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -437,3 +438,12 @@ def test_the_spec_is_strict(roadbed: Callable[..., tuple[int, str, str]]) -> Non
         ServeSpec.parse({"model": "road@champion", "replicas": {"min": 3}}, origin="test")
     with pytest.raises(UsageError, match="at least 64 pixels"):
         ServeSpec.parse({"model": "road@champion", "tile_px": [32, 100]}, origin="test")
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(roadbed: Callable[..., tuple[int, str, str]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, err = roadbed("serve", "road@champion", "--store", "file:///none", "--port", port)
+    assert status == 2
+    assert f"127.0.0.1:{port} cannot be listened at" in err
+    assert "--port, 0 for any free one" in err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -35,13 +37,15 @@ def serve(what: str, overrides: tuple[str, ...], host: str, port: int, with_hapr
     from roadbed.runtime.serve import served, wait_until_answered
 
     job = _job(what, overrides, store)
-    with connection(job.output.store, needs_ray=True):
-        stopped = _stopped_by_signals()
-        with served(job, host=host, port=port or free_ports(1)[0], with_haproxy=with_haproxy, notify=tell) as endpoint:
-            status, body = wait_until_answered(endpoint)
-            click.echo(_told(endpoint.url, status, json.loads(body), job.serve.model))
-            stopped.wait()
-            tell("stopping: requests that came are answered")
+    with (
+        connection(job.output.store, needs_ray=True),
+        _stopped_by_signals() as stopped,
+        served(job, host=host, port=port or free_ports(1)[0], with_haproxy=with_haproxy, notify=tell) as endpoint,
+    ):
+        status, body = wait_until_answered(endpoint)
+        click.echo(_told(endpoint.url, status, json.loads(body), job.serve.model))
+        stopped.wait()
+        tell("stopping: requests that came are answered")
 
 
 def _job(what: str, overrides: tuple[str, ...], store: str) -> Any:
@@ -63,14 +67,18 @@ def _told(url: str, status: int, answer: dict[str, Any], model: str) -> str:
     return f"waiting for a model at {url} - Ctrl-C stops it\n{answer['error']['message']}"
 
 
-def _stopped_by_signals() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the process as usual."""
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the process as usual. Afterwards they do as before."""
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopped.set()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return stopped
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

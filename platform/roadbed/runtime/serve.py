@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 import time
 import urllib.error
@@ -19,7 +20,7 @@ from roadbed.runtime.local.processes import free_ports, without_proxy
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.serve_policy import WAITING, replicas_for_waiting
 from roadbed.runtime.serve_variables import SERVE_VARIABLES, haproxy_variables
-from roadbed.runtime.session import ray_connection, worker_environment
+from roadbed.runtime.session import is_ray_remote, ray_connection, worker_environment
 from roadbed.spec import ServeJob, dump_job, parse_kind
 
 KEYS_VARIABLE = "ROADBED_API_KEY_HASHES"
@@ -99,6 +100,7 @@ def served(
     `host` and `port` 0 (any free one) are those of the HTTP server; a Ray that runs already must have been started with
     `serve_variables` for HAProxy. Raises UsageError where that Ray serves something already, RoadbedError.
     """
+    check_port(host, port)
     with ExitStack() as stack:
         if not os.environ.get("RAY_ADDRESS"):
             variables = dict(SERVE_VARIABLES)
@@ -112,6 +114,19 @@ def served(
         replicas = job.serve.replicas
         stack.enter_context(ray_connection(num_cpus=replicas.max * replicas.threads + 1))
         yield stack.enter_context(_deployed(job, host=host, port=port))
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises UsageError if nobody can listen there; where Ray is on other machines, it finds out itself."""
+    if is_ray_remote():
+        return
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        raise UsageError(
+            f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port, 0 for any free one"
+        ) from None
 
 
 @contextmanager
