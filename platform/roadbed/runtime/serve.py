@@ -58,7 +58,7 @@ class Endpoint:
         """The application, made where it runs."""
         from roadbed.serving.app import make_app
 
-        return make_app(self._service, key_hashes=self._key_hashes)
+        return make_app(self._service, key_hashes=self._key_hashes, repeats_ids=False)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What `serve_policy` goes by; Ray asks for it."""
