@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import SerializationInfo, model_serializer, model_validator
+from pydantic import Field, SerializationInfo, model_serializer, model_validator
 
 from roadbed.spec.base import Section
 
@@ -26,7 +26,8 @@ ARGUMENTS: dict[str, str] = {
     "choice": "[value, value, ...]",
 }
 _EXAMPLES = "{loguniform: [0.001, 0.1]}, {int: [2, 8]} or {choice: [8, 16]}"
-_PROBED_INTS = 64
+_PROBED_VALUES = 64
+_MOST_STEPS = 10_000
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -35,7 +36,7 @@ class Dimension(Section):
 
     form: Form
     arguments: tuple[Any, ...]
-    when: dict[str, tuple[Any, ...]] = {}
+    when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +91,8 @@ class Dimension(Section):
         if self.form != "quniform":
             return range(self.arguments[0], self.arguments[1] + 1)
         low, high, step = (Decimal(str(argument)) for argument in self.arguments)
-        return [float(low + number * step) for number in range(int((high - low) / step) + 1)]
+        convert = int if all(isinstance(argument, int) for argument in self.arguments) else float
+        return [convert(low + number * step) for number in range(int((high - low) / step) + 1)]
 
     def inner(self) -> Any:
         """A value of a range that is neither of its ends nor, of a continuous one, likely to be whole."""
@@ -100,11 +102,11 @@ class Dimension(Section):
         return values[len(values) // 2]
 
     def probes(self) -> Sequence[Any]:
-        """Values that tell whether all can be taken: the ends and some between; every choice and every few integers."""
+        """Values that tell whether all can be taken: the ends and some between, or all if they are few."""
         if self.is_continuous:
             return (self.low, self.high, self.inner())
         values = self.values()
-        if self.form == "choice" or len(values) <= _PROBED_INTS:
+        if self.form == "choice" or len(values) <= _PROBED_VALUES:
             return values
         return (values[0], values[-1], values[1], self.inner())
 
@@ -147,9 +149,11 @@ def _check_range(form: str, arguments: tuple[Any, ...]) -> None:
         plain = form.removeprefix("log")
         raise ValueError(f"{form}: the low bound {low} has no logarithm; take one above 0, or {plain}")
     if form == "quniform":
-        step = arguments[2]
-        if step <= 0 or (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):
+        step, way = arguments[2], Decimal(str(high)) - Decimal(str(low))
+        if step <= 0 or way % Decimal(str(step)):
             raise ValueError(f"quniform: no whole number of steps of {step} leads from {low} to {high}; change one")
+        if way / Decimal(str(step)) > _MOST_STEPS:
+            raise ValueError(f"quniform: {step} makes more than {_MOST_STEPS:,} steps; take larger ones, or uniform")
 
 
 def _conditions(written: Any) -> dict[str, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from roadbed.spec.base import nearest_key
 from roadbed.spec.dimension import Dimension
 
 Space = Mapping[str, Dimension]
-COUNTED_POINTS = 100_000
+COUNTED_POINTS = 10_000
 
 
 def check_conditions(space: Space) -> None:

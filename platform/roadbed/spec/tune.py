@@ -63,7 +63,7 @@ class TuneSpec(Section):
     """A sweep: trials of one train spec, each with values of its own for the paths of `space`."""
 
     space: dict[str, Dimension] = Field(
-        description="what varies: a dotted key of the train spec -> {uniform | loguniform | int | logint: [low, high]}, "
+        description="what varies: a dotted key of the train spec and how: {uniform | loguniform | int | logint: [low, high]}, "
         "{quniform: [low, high, step]} or {choice: [...]}; with `when: {other.key: value}` only where that was chosen",
     )
     trials: int = Field(ge=1, description="how many trials; with searcher grid, as many as the grid has points")
