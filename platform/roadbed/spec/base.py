@@ -27,7 +27,7 @@ class Section(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            faults = [_describe(fault, cls) for fault in error.errors()]
+            faults = describe_faults(error, cls)
             raise UsageError("\n".join(f"{origin}: {fault}" for fault in faults)) from None
 
 
@@ -65,6 +65,11 @@ def nearest_key(key: str, known: list[str]) -> str | None:
         if near:
             return near[0]
     return None
+
+
+def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with the values of a spec class, a line each: key, fault, what was found."""
+    return [_describe(fault, model) for fault in error.errors()]
 
 
 def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:

@@ -13,9 +13,9 @@ from pydantic_core import PydanticUndefined
 
 from roadbed.errors import UsageError
 from roadbed.spec.base import known_keys, nearest_key
-from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob
+from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob, TuneJob
 
-Kind = TypeVar("Kind", TrainJob, ServeJob)
+Kind = TypeVar("Kind", TrainJob, TuneJob, ServeJob)
 
 
 def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
