@@ -32,6 +32,7 @@ CARD, INK, FAINT, LINE, WINNER, FAILED = (INKS[name] for name in ("card", "ink",
 SCORE_INKS = tuple(color for name, color in INKS.items() if name.startswith("score-"))
 """From the worst score to the best: ever darker, told apart without seeing colours."""
 FONT_PT = 12
+POINTS_PER_INCH = 72
 
 _STYLE = {
     "font.size": FONT_PT,

@@ -32,15 +32,15 @@ class Scale:
     ticks: tuple[tuple[float, str], ...]
 
     @classmethod
-    def of(cls, values: Sequence[Any], words: Callable[[Any], str] = value_words) -> Scale:
-        """The axis for these values. None and what is no finite number count as absent."""
+    def of(cls, values: Sequence[Any], words: Callable[[float], str] | None = None) -> Scale:
+        """The axis for these values; `words` tells its numbers. None and what is no finite number count as absent."""
         present = [value for value in values if not _is_absent(value)]
         if not present or not all(_is_number(value) for value in present):
-            return cls._of_choices(sorted({words(value) for value in present}))
+            return cls._of_choices(sorted({value_words(value) for value in present}))
         low, high = float(min(present)), float(max(present))
         is_log = low > 0 and high / low >= LOG_FACTOR
         bare = cls(is_log, (low, high), {}, ())
-        return cls(is_log, (low, high), {}, bare._number_ticks(sorted(set(present)), words))
+        return cls(is_log, (low, high), {}, bare._number_ticks(sorted(set(present)), words or _tick_words))
 
     @classmethod
     def _of_choices(cls, choices: list[str]) -> Scale:
@@ -58,7 +58,7 @@ class Scale:
         low, high = self.ends
         return _share(math.log(value), math.log(low), math.log(high)) if self.is_log else _share(value, low, high)
 
-    def _number_ticks(self, numbers: list[float], words: Callable[[Any], str]) -> tuple[tuple[float, str], ...]:
+    def _number_ticks(self, numbers: list[float], words: Callable[[float], str]) -> tuple[tuple[float, str], ...]:
         """The numbers themselves if they are few; else the ends, and round numbers between them."""
         low, high = numbers[0], numbers[-1]
         inner = numbers[1:-1]
@@ -73,6 +73,10 @@ class Scale:
             if all(abs(place - taken) >= NEAREST_TICKS for taken, _ in ticks):
                 ticks.append((place, words(mark)))
         return tuple(sorted(ticks))
+
+
+def _tick_words(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.3g}"
 
 
 def _is_absent(value: Any) -> bool:

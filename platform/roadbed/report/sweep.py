@@ -10,6 +10,7 @@ import importlib.resources
 from collections import Counter
 from html import escape
 
+from roadbed.report.inline import SCORE_INKS
 from roadbed.report.sweep_curves import trials_without_curve
 from roadbed.report.sweep_pictures import curves_for_page, parallel_for_page
 from roadbed.report.sweep_rows import rows_card
@@ -26,6 +27,8 @@ from roadbed.tuning.results import SweepResult, Trial
 from roadbed.words import duration
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+RAMP = "".join(f'<i style="background:var(--score-{number})"></i>' for number in range(len(SCORE_INKS)))
 
 
 def sweep_page(result: SweepResult) -> str:
@@ -82,8 +85,9 @@ def _won(result: SweepResult, winner: Trial | None) -> str:
             f"All {trials} failed." if has_failed and len(result.trials) > 1 else f"None of {trials} has a score yet."
         )
     score = escape(f"{metric_name(result.metric)} {score_words(result.metric, result.score(winner))}")
+    score = score.replace(" ", NO_BREAK)
     verb = "won with" if result.is_over else "leads with"
-    against = escape(_against_baseline(result, winner))
+    against = escape(_against_baseline(result, winner)).replace(" %", f"{NO_BREAK}%")
     return f"Trial {winner.number} {verb} <b>{score}</b>, the best of {trials}{against}."
 
 
@@ -103,9 +107,10 @@ def _effort(result: SweepResult) -> str:
     told = ", ".join(
         f"{states[state]} {state}" for state in ("finished", "stopped", "failed", "running", "waiting") if states[state]
     )
-    sentences = [f"{told}." if told else "No trial yet.", f"It took {duration(result.wall_s)}."]
+    verb = "It took" if result.is_over else "So far it has taken"
+    sentences = [f"{told}." if told else "No trial yet.", f"{verb} {duration(result.wall_s)}."]
     planned, saved = result.epochs_planned, result.epochs_saved
-    sentences.append(f"{number_words(result.epochs)} of {_count(planned, 'planned epoch')} were trained.")
+    sentences.append(f"Epochs trained: {number_words(result.epochs)} of {planned} planned.")
     if saved and planned:
         share = f"{100 * saved / planned:.0f} %"
         sentences.append(f"Stopping trials early saved {number_words(saved)} epochs, {share} of what all would take.")
@@ -115,23 +120,24 @@ def _effort(result: SweepResult) -> str:
 def _settings(winner: Trial) -> str:
     """The winner's values as what gives another run the same ones."""
     texts = "".join(f"<code>--set {escape(text)}</code>" for text in override_words(winner.last_values))
-    told = (
-        "The same values for another run (those of its last epochs):"
-        if winner.changes
-        else "The same values for another run:"
-    )
-    return f'<p class="faint">{told}</p><div id="settings">{texts}</div>'
+    last = ", as they were at its end" if winner.changes else ""
+    return f'<p class="faint">The same values for another run{last}:</p><div id="settings">{texts}</div>'
 
 
 def _drawings(result: SweepResult) -> list[str]:
     curves = curves_for_page(result)
     absent = trials_without_curve(result)
     note = f'<p class="faint">{escape(absent)}</p>' if absent else ""
-    told = "Darker lines scored better."
-    cards = [card("Scores over epochs", curves + note)]
+    key = f'<p class="faint ramp">{RAMP} from the worst score to the best</p>'
+    last = '<p class="faint">Where values changed on the way, the last are drawn.</p>' if _has_changes(result) else ""
+    cards = [card("Scores over epochs", key + curves + note)]
     if result.parameters and result.trials:
-        cards.append(card("Values and scores", f'<p class="faint">{told}</p>{parallel_for_page(result)}'))
+        cards.append(card("Values and scores", key + last + parallel_for_page(result)))
     return cards
+
+
+def _has_changes(result: SweepResult) -> bool:
+    return any(trial.changes for trial in result.trials)
 
 
 def _count(number: int, noun: str) -> str:

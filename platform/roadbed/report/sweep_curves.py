@@ -17,8 +17,8 @@ from roadbed.tuning.results import SweepResult, Trial
 
 # A curve of more evaluations is drawn through so many of them.
 MOST_POINTS = 150
-# Beside so many curves none needs a dot for every evaluation.
-MOST_DOTTED = 30
+# More trials than this are a crowd: no dots for evaluations, thinner lines, and only the best few in dark inks.
+MOST_APART = 40
 # How a curve ends, by the trial's state: marker and size.
 ENDS = {"finished": ("o", 6), "stopped": ("s", 6), "running": (">", 7), "waiting": (">", 7), "failed": ("x", 9)}
 HALO = {"facecolor": CARD, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
@@ -49,8 +49,12 @@ def trials_without_curve(result: SweepResult) -> str:
 def score_inks(result: SweepResult) -> dict[int, str]:
     """The ink of each trial that has a score, by its number; by rank, so that an outlier leaves the others apart."""
     scored = [trial for trial in reversed(result.ranked()) if result.score(trial) is not None]
-    last = max(1, len(scored) - 1)
-    return {trial.number: SCORE_INKS[place * (len(SCORE_INKS) - 1) // last] for place, trial in enumerate(scored)}
+    power = 1 if len(scored) <= MOST_APART else 3
+    shares = [(place / max(1, len(scored) - 1)) ** power for place in range(len(scored))]
+    return {
+        trial.number: SCORE_INKS[int(share * (len(SCORE_INKS) - 1))]
+        for share, trial in zip(shares, scored, strict=True)
+    }
 
 
 def draw_values(axes: Axes, result: SweepResult, key: str) -> None:
@@ -67,6 +71,7 @@ def draw_values(axes: Axes, result: SweepResult, key: str) -> None:
             axes.plot([stretch.begin, stretch.end], [place, place], color=WINNER, linewidth=3, solid_capstyle="butt")
     axes.set_yticks([place for place, _ in scale.ticks], [one_line(words)[:16] for _, words in scale.ticks])
     axes.set_ylim(-0.08, 1.08)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -88,8 +93,8 @@ def _all_values(result: SweepResult) -> list[dict[str, Any]]:
 def _draw_trial(axes: Axes, trial: Trial, color: str, num_curves: int) -> None:
     epochs, scores = _thinned(trial.sound_curve)
     style = (0, (4, 2)) if trial.state == "failed" else "-"
-    dots = "." if num_curves <= MOST_DOTTED else ""
-    axes.plot(epochs, scores, color=color, linestyle=style, linewidth=1.4, marker=dots, markersize=4)
+    dots = "." if num_curves <= MOST_APART else ""
+    axes.plot(epochs, scores, color=color, linestyle=style, linewidth=1.4, marker=dots, markersize=4, in_layout=False)
     _draw_end(axes, trial, color)
 
 
@@ -141,7 +146,9 @@ def _finish(axes: Axes, result: SweepResult, ranked: Sequence[Trial]) -> None:
     axes.margins(y=0.12)
     _cut_outliers(axes, result, scores)
     handles = _legend_handles(result, ranked)
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0)
+    columns = 6 if axes.figure.bbox.width > 600 else 2
+    below = (0, -64 / axes.figure.bbox.height)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=below, ncols=columns, borderaxespad=0)
 
 
 def _cut_outliers(axes: Axes, result: SweepResult, scores: Sequence[float]) -> None:

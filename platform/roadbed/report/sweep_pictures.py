@@ -6,14 +6,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from roadbed.report.inline import drawing, inline_svg
+from roadbed.report.inline import POINTS_PER_INCH, drawing, inline_svg
 from roadbed.report.parallel import draw_parallel
 from roadbed.report.pictures import check_picture, save_figure
 from roadbed.report.sweep_curves import changed_keys, draw_trials, draw_values
 from roadbed.report.sweep_table import metric_name, score_words, short_names
 from roadbed.tuning.results import SweepResult
 
-POINTS_PER_INCH = 72
 # What the page shows on wide and on narrow screens: a point of the drawing is about a pixel of the page.
 WIDE_PT, NARROW_PT = 1100, 350
 # With more axes than this, upright ones stand too close for their words.
@@ -31,10 +30,11 @@ def draw_sweep(result: SweepResult, path: Path) -> None:
         values_pt = _parallel_height_pt(result, WIDE_PT)
         figure = _figure(WIDE_PT, 480 + values_pt)
         figure.set_dpi(120)
-        curves, values = figure.subfigures(2, 1, height_ratios=(480, values_pt))
+        curves, values = figure.add_gridspec(2, 1, height_ratios=(480, values_pt))
         figure.suptitle(_title(result), fontsize=16)
-        draw_trials(curves.subplots(), result)
-        draw_parallel(values.subplots(), result, is_turned=_is_turned(result, WIDE_PT))
+        draw_trials(figure.add_subfigure(curves).subplots(), result)
+        values_axes = figure.add_subfigure(values).subplots()
+        draw_parallel(values_axes, result, width_pt=WIDE_PT, is_turned=_is_turned(result, WIDE_PT))
         save_figure(figure, path)
 
 
@@ -57,7 +57,7 @@ def parallel_for_page(result: SweepResult) -> str:
     with drawing():
         for name, width_pt in (("wide", WIDE_PT), ("narrow", NARROW_PT)):
             figure = _figure(width_pt, _parallel_height_pt(result, width_pt))
-            draw_parallel(figure.subplots(), result, is_turned=_is_turned(result, width_pt))
+            draw_parallel(figure.subplots(), result, width_pt=width_pt, is_turned=_is_turned(result, width_pt))
             drawings.append(inline_svg(figure, name=f"parallel-{name}", label=label))
     return "".join(drawings)
 

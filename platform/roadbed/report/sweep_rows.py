@@ -49,7 +49,7 @@ def _head(result: SweepResult) -> str:
     )
     for key in result.parameters:
         title = escape(one_line(key))
-        told += f'<th role="columnheader" scope="col" class="name" title="{title}">{_breakable(names[key])}</th>'
+        told += f'<th role="columnheader" scope="col" title="{title}">{_breakable(names[key])}</th>'
     return f'<tr role="row">{told}</tr>'
 
 
@@ -64,9 +64,9 @@ def _row(result: SweepResult, rank: int, trial: Trial) -> str:
     run = _cell("text run", one_line(trial.run))
     state = f'<td role="cell" class="text state"><span class="is">{trial.state}</span>{reason}</td>'
     cells[2:2] = [run, state]
-    cells += [_cell("", epochs_words(trial), "epochs"), _cell("", duration(trial.worker_s), "worker time")]
+    cells += [_cell("", epochs_words(trial), "epochs"), _cell("time", duration(trial.worker_s), "worker time")]
     if _has_gpus(result):
-        cells.append(_cell("", duration(trial.gpu_s), "GPU time"))
+        cells.append(_cell("time", duration(trial.gpu_s), "GPU time"))
     names = short_names(result.parameters)
     cells += [_cell("", value_in_words(trial.last_values, key), names[key]) for key in result.parameters]
     kinds = f"{trial.state} best" if trial is result.winner else trial.state

@@ -10,7 +10,7 @@ from roadbed.report.sweep_curves import changed_keys
 from roadbed.report.sweep_pictures import changes_for_page
 from roadbed.report.sweep_table import number_words, one_line, short_names, value_words
 from roadbed.tuning.results import SweepResult, Trial
-from roadbed.words import percent
+from roadbed.words import duration, percent
 
 BARS_SHOWN = 15
 
@@ -39,7 +39,7 @@ def importance_card(result: SweepResult) -> str:
 def cost_card(result: SweepResult) -> str:
     """What the sweep cost, and a bar per trial, the dearest first."""
     worker_s, gpu_s = sum(trial.worker_s for trial in result.trials), sum(trial.gpu_s for trial in result.trials)
-    told = f"{_hours(worker_s)} worker hours" + (f", {_hours(gpu_s)} GPU hours" if gpu_s else "") + " in all."
+    told = f"{duration(worker_s)} of workers" + (f", {duration(gpu_s)} of GPUs" if gpu_s else "") + " in all."
     dearest = sorted(result.trials, key=lambda trial: (-trial.worker_s, trial.number))
     most_s = max((trial.worker_s for trial in dearest), default=0.0)
     bars = [_cost_bar(trial, most_s, is_best=trial is result.winner) for trial in dearest[:BARS_SHOWN]]
@@ -47,7 +47,7 @@ def cost_card(result: SweepResult) -> str:
     rest = ""
     if others:
         rest_s = sum(trial.worker_s for trial in others)
-        rest = f'<p class="faint">The other {len(others)} trials took {_hours(rest_s)} worker hours.</p>'
+        rest = f'<p class="faint">The other {len(others)} trials took {duration(rest_s)} of workers.</p>'
     return card("What it cost", f'<p class="faint">{told}</p><ul class="bars">{"".join(bars)}</ul>{rest}')
 
 
@@ -90,7 +90,7 @@ def _assigned(values: Mapping[str, Any]) -> str:
 
 
 def _cost_bar(trial: Trial, most_s: float, *, is_best: bool) -> str:
-    told = f"{_hours(trial.worker_s)} h" + (f", {_hours(trial.gpu_s)} GPU h" if trial.gpu_s else "")
+    told = duration(trial.worker_s) + (f", GPUs {duration(trial.gpu_s)}" if trial.gpu_s else "")
     return _bar(f"trial {trial.number}", told, trial.worker_s / most_s if most_s > 0 else 0.0, is_best=is_best)
 
 
@@ -99,7 +99,3 @@ def _bar(name: str, told: str, share: float, *, is_best: bool = False) -> str:
     width = f"{100 * min(1.0, max(0.0, share)):.1f}%"
     bar = f'<span class="bar"><i style="width:{width}"></i></span>'
     return f"<li{kind}><span>{escape(name)}</span><span>{escape(told)}</span>{bar}</li>"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f}"
