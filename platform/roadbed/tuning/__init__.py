@@ -1,5 +1,1 @@
-"""What a sweep tries next and what its trials tell. Neither ray nor torch: who runs the trials is the runtime's."""
-
-from roadbed.tuning.study import Study, importance
-
-__all__ = ["Study", "importance"]
+"""Sweeps of hyperparameters: what they try next, which trials there are, what they came to. Neither ray nor torch."""
