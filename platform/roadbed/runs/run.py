@@ -41,9 +41,7 @@ class Run:
     `folder` is where it lies: a sweep is kept as a run is, below "sweeps".
     """
 
-    def __init__(
-        self, root: Store, name: str, *, folder: str = "runs", clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, root: Store, name: str, *, folder: str = "runs", clock: Callable[[], float] = time.time) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} is no name for a run; use letters, digits and dashes, as in camvid-quick")
         self.name = name

@@ -23,7 +23,7 @@ from roadbed.errors import RoadbedError, StoppedError, UsageError
 from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
 from roadbed.runtime.session import own_signals, ray_connection, worker_environment
-from roadbed.runtime.tune_search import Asker, Budget, Recorder, make_scheduler, remind
+from roadbed.runtime.tune_search import Asker, Budget, Recorder, make_scheduler, remind, tell
 from roadbed.runtime.tune_trial import ENVIRONMENT, NUMBER, RUN, SPEC, run_trial
 from roadbed.spec import TuneJob, WorkersSpec, dump_job, parse_kind
 from roadbed.spec.load import differing_keys
@@ -31,7 +31,7 @@ from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 from roadbed.tuning.results import SweepResult
 from roadbed.tuning.study import Study
-from roadbed.tuning.sweep import LiveSweep, Sweep, TrialRecord, result_of
+from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_result, result_of
 
 FOLLOW_INTERVAL_S = 2.0
 MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
@@ -66,14 +66,16 @@ def complete_sweep(
     if _numbers_to_do(job, sweep.trials()):
         _sweep_on(job, sweep, notify=notify, follow=follow)
     trials = sweep.trials()
-    result = result_of(job, trials, wall_s=sum(trial.seconds for trial in trials.values()))
-    scored = [trial for trial in result.ranked() if sweep.run_of(trials[trial.number]).pointer().best is not None]
-    if not scored:
+    best = _best(job, sweep, trials)
+    if best is None:
         raise RoadbedError(f"sweep {job.name}: {_why_none(trials)}")
+    if best.number == BASELINE:
+        notify("no trial was better than the spec's own values")
     version = None
     if job.output.register_as:
-        version = _register(job, sweep, trials[scored[0].number], dataset)
-    return Swept(result, version)
+        version = _register(job, sweep, best, dataset)
+        sweep.tell_registered(f"{version.name}:{version.number}")
+    return Swept(read_result(sweep), version)
 
 
 def _begin(job: TuneJob, sweep: Sweep) -> None:
@@ -89,7 +91,8 @@ def _begin(job: TuneJob, sweep: Sweep) -> None:
 def _numbers_to_do(job: TuneJob, trials: Mapping[int, TrialRecord]) -> list[int]:
     """Trials that were begun and did not end, then those that were never begun."""
     begun = [number for number, trial in sorted(trials.items()) if not trial.is_over]
-    return begun + [number for number in range(job.tune.trials) if number not in trials]
+    wanted = [*([BASELINE] if job.tune.baseline else []), *range(job.tune.trials)]
+    return begun + [number for number in wanted if number not in trials]
 
 
 def _sweep_on(
@@ -104,15 +107,14 @@ def _sweep_on(
         trials = sweep.trials()
         attempt = sweep.run.claim(details={"num_trials": job.tune.trials})
         live = LiveSweep(attempt, trials)
-        began = time.monotonic()
 
         def progress() -> tuple[int, Mapping[str, Any]]:
-            now = live.trials.values()
+            now = [trial for number, trial in live.trials.items() if number != BASELINE]
             return sum(trial.is_over for trial in now), {"trials": job.tune.trials, "begun": len(now)}
 
         state: Literal["finished", "failed", "stopped"] = "failed"
         reason: str | None = "the sweep's own program broke; its log has the traceback"
-        with Heartbeat(attempt, progress), _following(job, live, began, follow):
+        with Heartbeat(attempt, progress), _following(job, live, follow):
             try:
                 budget = _tune(job, sweep, live, at_once=at_once)
                 state, reason = ("stopped", budget) if budget else ("finished", None)
@@ -128,32 +130,22 @@ def _sweep_on(
 
 def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
     """Run the trials that are to do. Why they were all stopped, if they were."""
-    study, scheduler = Study(job.tune), make_scheduler(job)
+    study, scheduler = _study(job, live), make_scheduler(job)
     for number, trial in live.trials.items():
-        score = max((value for _, value in trial.curve), default=None)
-        study.add(number, trial.values, score if trial.state != "failed" else None)
         if trial.is_over:
             remind(scheduler, f"earlier-{number}", trial)
     numbers = _numbers_to_do(job, live.trials)
     budget = Budget(job, lambda: _spent(job, live))
     waiting = iter(numbers)
 
-    def ask(trial_id: str | None = None) -> dict[str, Any] | None:
+    def ask(trial_id: str) -> dict[str, Any] | None:
         number = next(waiting, None)
         if number is None:
             return None
-        before = live.trials.get(number)
-        values = before.values if before else study.ask(number)
-        record = live.begin(number, values)
-        if trial_id is not None:
-            remind(scheduler, trial_id, record)
-        return {
-            **values,
-            SPEC: dump_job(job),
-            NUMBER: number,
-            RUN: record.run_name(job.name),
-            ENVIRONMENT: worker_environment(),
-        }
+        record = live.begin(number, _values(job, study, live, number))
+        remind(scheduler, trial_id, record)
+        names = {NUMBER: number, RUN: record.run_name(job.name)}
+        return {**record.values_now, **names, SPEC: dump_job(job), ENVIRONMENT: worker_environment()}
 
     with tempfile.TemporaryDirectory(prefix="roadbed-tune-", ignore_cleanup_errors=True) as scratch, own_signals():
         tuner = tune.Tuner(
@@ -168,12 +160,31 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
                 name=job.name,
                 storage_path=scratch,
                 stop=budget,
-                callbacks=[Recorder(job, sweep.root, live, study, lambda: budget.why)],
+                callbacks=[Recorder(job, sweep, live, study, why_stopped=lambda: budget.why)],
                 verbose=0,
             ),
         )
         tuner.fit()
     return budget.why
+
+
+def _study(job: TuneJob, live: LiveSweep) -> Study:
+    """The study with all that is known of the trials that there are."""
+    study = Study(job.tune)
+    for number, trial in live.trials.items():
+        if number != BASELINE:
+            study.add(number, trial.values)
+            for epoch, score in trial.curve:
+                study.report(number, int(epoch), score)
+            if trial.is_over:
+                tell(study, trial)
+    return study
+
+
+def _values(job: TuneJob, study: Study, live: LiveSweep, number: int) -> dict[str, Any]:
+    if number in live.trials:
+        return dict(live.trials[number].values)
+    return {} if number == BASELINE else study.ask(number)
 
 
 def num_concurrent(workers: WorkersSpec, resources: Mapping[str, float]) -> int:
@@ -202,21 +213,19 @@ def _arithmetic(workers: WorkersSpec, resources: Mapping[str, float]) -> str:
 
 
 def _spent(job: TuneJob, live: LiveSweep) -> tuple[float, float]:
-    """Seconds that the sweep was at work (the longest trial of each start counts as its time), and GPU-seconds."""
-    result = result_of(job, live.trials, wall_s=0.0, now=time.time())
-    return sum(trial.worker_s for trial in result.trials), sum(trial.gpu_s for trial in result.trials)
+    """Seconds in which the sweep was at work, and GPU-seconds."""
+    result = result_of(job, live.trials, now=time.time())
+    return result.wall_s, sum(trial.gpu_s for trial in result.trials)
 
 
 @contextmanager
-def _following(
-    job: TuneJob, live: LiveSweep, began: float, follow: Callable[[SweepResult], None]
-) -> Iterator[None]:
+def _following(job: TuneJob, live: LiveSweep, follow: Callable[[SweepResult], None]) -> Iterator[None]:
     """While open, a thread tells how the sweep stands."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(FOLLOW_INTERVAL_S):
-            follow(result_of(job, live.trials, wall_s=time.monotonic() - began, now=time.time()))
+            follow(result_of(job, live.trials, now=time.time()))
 
     thread = threading.Thread(target=watch, name="roadbed-follow-sweep", daemon=True)
     thread.start()
@@ -225,6 +234,16 @@ def _following(
     finally:
         done.set()
         thread.join()
+
+
+def _best(job: TuneJob, sweep: Sweep, trials: Mapping[int, TrialRecord]) -> TrialRecord | None:
+    """The trial, or the spec as it stands, of the best checkpoint that there is."""
+    scored = [
+        (best.score, trial)
+        for trial in trials.values()
+        if (best := sweep.run_of(trial).pointer().best) is not None and best.score is not None
+    ]
+    return max(scored, key=lambda pair: (pair[0], -pair[1].number), default=(0.0, None))[1]
 
 
 def _why_none(trials: Mapping[int, TrialRecord]) -> str:
@@ -240,7 +259,7 @@ def _why_none(trials: Mapping[int, TrialRecord]) -> str:
 def _register(job: TuneJob, sweep: Sweep, trial: TrialRecord, dataset: Dataset) -> Version:
     """The version made of a trial's best checkpoint; its card says which sweep it won."""
     run = sweep.run_of(trial)
-    spec = job.trial(run.name, trial.values)
-    lineage = {"sweep": {"name": job.name, "uri": sweep.run.uri, "trial": trial.number, "values": dict(trial.values)}}
+    spec = job.trial(run.name, trial.values_now)
+    lineage = {"sweep": {"name": job.name, "uri": sweep.run.uri, "trial": trial.number, "values": trial.values_now}}
     assert job.output.register_as is not None
     return publish_best(spec, run, dataset, Registry(sweep.root), name=job.output.register_as, lineage=lineage)[0]

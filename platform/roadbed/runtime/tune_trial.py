@@ -27,7 +27,7 @@ from roadbed.runtime.train import begin_run, train_in_session
 from roadbed.spec import TrainJob, TuneJob, parse_kind
 from roadbed.storage import Store, open_store
 from roadbed.training.adopt import adopt
-from roadbed.tuning.sweep import trial_name
+from roadbed.tuning.sweep import BASELINE, trial_name
 
 POLL_S = 1.0
 DONOR_PATIENCE_S = 60.0
@@ -57,7 +57,8 @@ def run_trial(config: Mapping[str, Any]) -> None:
     os.environ.update(config[ENVIRONMENT])
     sweep = parse_kind(TuneJob, config[SPEC], origin="the sweep's spec")
     root = open_store(sweep.output.store)
-    values = {path: config[path] for path in sweep.tune.space if path in config}
+    is_baseline = config[NUMBER] == BASELINE
+    values = {} if is_baseline else {path: config[path] for path in sweep.tune.space if path in config}
     checkpoint = tune.get_checkpoint()
     where = {} if checkpoint is None else _read_where(checkpoint)
     name, donor = _run_and_donor(root, sweep.name, config, where)
@@ -65,7 +66,11 @@ def run_trial(config: Mapping[str, Any]) -> None:
     if donor is not None:
         _go_on_from(Run(root, donor), run)
         told = {DONOR: where[NUMBER]}
-    _train_and_report(sweep.trial(name, values), run, metric=sweep.tune.metric, told={NUMBER: config[NUMBER]} | told)
+    job, told = sweep.trial(name, values), {NUMBER: config[NUMBER]} | told
+    if is_baseline:
+        _train(job, run)  # unseen by the scheduler, so that nothing ends it early
+    else:
+        _train_and_report(job, run, metric=sweep.tune.metric, told=told)
 
 
 def _run_and_donor(
@@ -95,32 +100,39 @@ def _train_and_report(job: TrainJob, run: Run, *, metric: str, told: Mapping[str
     training.join()
     if training.defect is not None:
         raise training.defect
-    if last is not None and training.error is None:
+    if last is not None and training.is_finished:
         _report(last, run, told)
 
 
 class _Training(threading.Thread):
-    """Trains the run. `error` is what that ended by, and stands in its status too; `defect` is anything else."""
+    """Trains the run. `is_finished` says whether it came to its end; `defect` is what broke, but for the run itself."""
 
     def __init__(self, job: TrainJob, run: Run, scores: Scores) -> None:
         super().__init__(name="roadbed-trial", daemon=True)
         self._job, self._run, self._scores = job, run, scores
-        self.error: RoadbedError | None = None
+        self.is_finished = False
         self.defect: BaseException | None = None
 
     def run(self) -> None:
         """As threading has it."""
         try:
-            begin_run(self._job, self._run)
-            status = self._run.status()
-            if status is None or status.state != "finished":
-                train_in_session(self._job, self._run, callbacks=[self._scores])
-        except RoadbedError as error:
-            self.error = error
-            with contextlib.suppress(RoadbedError):
-                self._run.fail(str(error))
+            self.is_finished = _train(self._job, self._run, self._scores)
         except BaseException as error:
             self.defect = error
+
+
+def _train(job: TrainJob, run: Run, *callbacks: UserCallback) -> bool:
+    """Bring the run to its end; whether it came there. If not, its status says why."""
+    try:
+        begin_run(job, run)
+        status = run.status()
+        if status is None or status.state != "finished":
+            train_in_session(job, run, callbacks=callbacks)
+    except RoadbedError as error:
+        with contextlib.suppress(RoadbedError):
+            run.fail(str(error))
+        return False
+    return True
 
 
 def _reports(queue: Any, training: threading.Thread) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ from roadbed.spec.tune import TuneSpec
 from roadbed.spec.workers import WorkersSpec
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
-SWEEP_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,33}[a-z0-9])?$"
+SWEEP_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"
 
 
 class TrainJob(Section):
@@ -65,7 +65,7 @@ class TuneJob(Section):
     kind: Literal["tune"] = Field("tune", description="what the job does")
     name: str = Field(
         pattern=SWEEP_PATTERN,
-        description="name of the sweep, up to 35 lower-case letters, digits and dashes; trials are named NAME-NUMBER",
+        description="name of the sweep, up to 31 lower-case letters, digits and dashes; trials are named NAME-NUMBER",
     )
     data: DataSpec
     model: ModelSpec = ModelSpec()
@@ -92,10 +92,6 @@ class TuneJob(Section):
                 "take tune.hours"
             )
         return self
-
-    def trial_name(self, number: int) -> str:
-        """The name of the run of trial `number`, 0 to 9999."""
-        return f"{self.name}-{number:04d}"
 
     def trial(self, name: str, values: Mapping[str, Any]) -> TrainJob:
         """The train job `name` of a trial with these values of dotted keys. It registers nothing.

@@ -77,6 +77,9 @@ class TuneSpec(Section):
     )
     seed: int = Field(0, ge=0, description="seeds what the searcher draws; trials train with train.seed")
     scheduler: SchedulerSpec = SchedulerSpec()
+    baseline: bool = Field(
+        True, description="also train the spec as it stands, to its end and besides the trials: what they must beat"
+    )
     hours: float | None = Field(None, gt=0, description="no trial begins, and all end, after so many hours; null: none")
     gpu_hours: float | None = Field(
         None, gt=0, description="the same, of hours times GPUs that trials held; null: no such limit"

@@ -16,35 +16,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from roadbed.errors import NotFoundError
 from roadbed.runs import Attempt, Run
-from roadbed.spec import TuneJob
-from roadbed.storage import Store
-from roadbed.tuning.results import Change, State, SweepResult, Trial
+from roadbed.spec import TuneJob, parse_kind
+from roadbed.storage import Store, get_json, json_bytes
+from roadbed.tuning.results import Baseline, Change, SweepResult, Trial, TrialState
+from roadbed.tuning.study import importance
 
 FOLDER = "sweeps"
+BASELINE = -1
+"""The number of the spec as it stands, which is trained besides the trials."""
+REGISTERED = "registered.json"
 _KIND = "trials"
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a sweep knows of a trial. `values` are those that it has now; `curve` holds (epoch, score).
+    """What a sweep knows of a trial. `values` are those that it began with; `curve` holds (epoch, score).
 
-    `seconds` is how long it was at work, until its last line at `last_at` (unix seconds).
+    `worked` are the spans of time (unix seconds, from and to) that it was at work, one for each start of the sweep, the
+    last of them up to its last line.
     """
 
     number: int
     values: Mapping[str, Any]
-    state: State = "running"
+    state: TrialState = "running"
     reason: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     changes: tuple[Change, ...] = ()
-    seconds: float = 0.0
-    last_at: float = 0.0
+    worked: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def values_now(self) -> dict[str, Any]:
+        """The values that it has since its last change."""
+        return dict(self.changes[-1].values if self.changes else self.values)
 
     @property
     def is_over(self) -> bool:
         """Whether it ended for good."""
         return self.state in {"finished", "stopped", "failed"}
+
+    def spans(self, now: float | None) -> list[tuple[float, float]]:
+        """`worked`; with `now` up to then, if it is at work."""
+        spans = list(self.worked)
+        if now is not None and not self.is_over and spans:
+            spans[-1] = spans[-1][0], max(now, spans[-1][1])
+        return spans
 
     def run_name(self, sweep: str) -> str:
         """The name of the run that it is, since its last change."""
@@ -52,8 +69,9 @@ class TrialRecord:
 
 
 def trial_name(sweep: str, number: int, *, generation: int = 0) -> str:
-    """The name of a trial's run: SWEEP-0003; SWEEP-0003-1 once it went on from another trial's weights."""
-    return f"{sweep}-{number:04d}" + (f"-{generation}" if generation else "")
+    """The name of a trial's run: SWEEP-0003; SWEEP-0003-1 once it went on from another trial's weights; SWEEP-base."""
+    first = f"{sweep}-base" if number == BASELINE else f"{sweep}-{number:04d}"
+    return f"{first}-{generation}" if generation else first
 
 
 class Sweep:
@@ -73,6 +91,17 @@ class Sweep:
     def run_of(self, trial: TrialRecord) -> Run:
         """The run that a trial is."""
         return Run(self.root, trial.run_name(self.name))
+
+    def registered(self) -> str | None:
+        """The version that was made of its best trial (NAME:NUMBER), None before."""
+        try:
+            return str(get_json(self.run.store, REGISTERED)["version"])
+        except NotFoundError:
+            return None
+
+    def tell_registered(self, version: str) -> None:
+        """Keep which version was made of its best trial."""
+        self.run.store.put(REGISTERED, json_bytes({"version": version}))
 
 
 def list_sweeps(root: Store) -> list[str]:
@@ -110,7 +139,7 @@ class LiveSweep:
         told = {"epoch": change.epoch, "donor": change.donor, "values": dict(change.values)}
         return self._write({"trial": number, "change": told})
 
-    def end(self, number: int, state: State, reason: str = "") -> TrialRecord:
+    def end(self, number: int, state: TrialState, reason: str = "") -> TrialRecord:
         """A trial ended, for good."""
         return self._write({"trial": number, "state": state, "reason": reason})
 
@@ -124,30 +153,47 @@ class LiveSweep:
 
 
 def result_of(
-    job: TuneJob,
-    trials: Mapping[int, TrialRecord],
-    *,
-    wall_s: float,
-    now: float | None = None,
-    importance: Mapping[str, float] | None = None,
-    registered: str | None = None,
+    job: TuneJob, trials: Mapping[int, TrialRecord], *, now: float | None = None, registered: str | None = None
 ) -> SweepResult:
     """How a sweep stands. With `now` (unix seconds) trials that are at work cost until then."""
+    made = {number: _trial(job, trials[number], now) for number in sorted(trials)}
+    base = made.pop(BASELINE, None)
+    score = base.best(job.tune.mode) if base is not None else None
+    ended = [trial for trial in made.values() if trial.state == "finished"]
+    scored = [(trial.values, best) for trial in ended if (best := trial.best(job.tune.mode)) is not None]
     return SweepResult(
         name=job.name,
         metric=job.tune.metric,
         mode=job.tune.mode,
-        trials=tuple(_trial(job, trials[number], now) for number in sorted(trials)),
-        wall_s=wall_s,
-        importance=importance or {},
+        trials=tuple(made.values()),
+        wall_s=_wall_s(trials, now),
+        importance=importance(job.tune, scored),
         registered=registered,
+        baseline=None if base is None or score is None else Baseline(base.run, score),
     )
 
 
+def read_result(sweep: Sweep) -> SweepResult:
+    """How a sweep stands, by what lies in the store. Raises NotFoundError if there is no such sweep."""
+    text = sweep.run.spec()
+    if text is None:
+        raise NotFoundError(f"{sweep.run.uri}: no such sweep; see `roadbed sweeps list`")
+    job = parse_kind(TuneJob, text, origin=f"{sweep.run.uri}/spec.yaml")
+    return result_of(job, sweep.trials(), registered=sweep.registered())
+
+
+def _wall_s(trials: Mapping[int, TrialRecord], now: float | None) -> float:
+    """Seconds in which any trial was at work."""
+    spans = sorted(span for trial in trials.values() for span in trial.spans(now))
+    total, reached = 0.0, 0.0
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
 def _trial(job: TuneJob, record: TrialRecord, now: float | None) -> Trial:
-    seconds = record.seconds
-    if now is not None and not record.is_over:
-        seconds += max(0.0, now - record.last_at)
+    seconds = sum(end - begin for begin, end in record.spans(now))
     worker_s = seconds * job.workers.num_workers.max
     return Trial(
         number=record.number,
@@ -157,7 +203,7 @@ def _trial(job: TuneJob, record: TrialRecord, now: float | None) -> Trial:
         reason=record.reason,
         curve=record.curve,
         epochs=record.curve[-1][0] if record.curve else 0.0,
-        epochs_planned=job.trial("trial", record.values).train.epochs,
+        epochs_planned=int(record.values.get("train.epochs", job.train.epochs)),
         worker_s=worker_s,
         gpu_s=worker_s * job.workers.gpus_per_worker,
         changes=record.changes,
@@ -166,15 +212,16 @@ def _trial(job: TuneJob, record: TrialRecord, now: float | None) -> Trial:
 
 def _after(before: TrialRecord | None, line: Mapping[str, Any]) -> TrialRecord:
     """A trial after what a line tells of it."""
+    at = line["at"]
     if before is None:
-        return TrialRecord(line["trial"], line["values"], last_at=line["at"])
-    if "values" in line:  # it goes on in another start: the time between costs nothing
-        return replace(before, last_at=line["at"])
-    told = replace(before, seconds=before.seconds + max(0.0, line["at"] - before.last_at), last_at=line["at"])
+        return TrialRecord(line["trial"], line["values"], worked=((at, at),))
+    if "values" in line:  # it goes on in another start
+        return replace(before, worked=(*before.worked, (at, at)))
+    *earlier_spans, (begin, _) = before.worked
+    told = replace(before, worked=(*earlier_spans, (begin, max(begin, at))))
     if "value" in line:
         earlier = tuple(point for point in before.curve if point[0] < line["epoch"])
         return replace(told, curve=(*earlier, (line["epoch"], line["value"])))
     if "change" in line:
-        change = Change(**line["change"])
-        return replace(told, values=change.values, changes=(*before.changes, change))
+        return replace(told, changes=(*before.changes, Change(**line["change"])))
     return replace(told, state=line["state"], reason=line["reason"])
