@@ -114,8 +114,8 @@ class TuneSpec(Section):
             )
         if self.trials < count:
             raise ValueError(
-                f"tune.trials: {self.trials} is less than the number of points in the grid, {count}; set it to {count}, "
-                "take fewer values, or set tune.searcher to random"
+                f"tune.trials: {self.trials} is less than the number of points in the grid, {count}; set it to "
+                f"{count}, take fewer values, or set tune.searcher to random"
             )
 
     @model_validator(mode="after")
