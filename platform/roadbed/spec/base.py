@@ -81,5 +81,6 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{key} is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    where = f"{key}: " if key else ""
-    return f"{where}{message[0].lower()}{message[1:]}, found {fault['input']!r}" if key else message
+    if not key or message.startswith((f"{key}.", f"{key}:")):  # A check of several keys says itself which and what.
+        return message
+    return f"{key}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"

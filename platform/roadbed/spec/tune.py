@@ -44,10 +44,9 @@ class SchedulerSpec(Section):
 
     @model_validator(mode="after")
     def _has_keys_of_its_kind(self) -> SchedulerSpec:
-        for key in SCHEDULER_KEYS_OF_ALL:
-            if key in self.model_fields_set and key not in SCHEDULER_KEYS[self.kind]:
-                owners = " and ".join(kind for kind, keys in SCHEDULER_KEYS.items() if key in keys)
-                raise ValueError(f"tune.scheduler.{key} is of {owners}, found with kind {self.kind}; leave it out")
+        for key in sorted(self.model_fields_set - {"kind", *SCHEDULER_KEYS[self.kind]}):
+            owners = " and ".join(kind for kind, keys in SCHEDULER_KEYS.items() if key in keys)
+            raise ValueError(f"tune.scheduler.{key} is of {owners}, found with kind {self.kind}; leave it out")
         return self
 
     @model_serializer(mode="wrap")
@@ -56,15 +55,13 @@ class SchedulerSpec(Section):
         return {key: value for key, value in values.items() if key == "kind" or key in SCHEDULER_KEYS[self.kind]}
 
 
-SCHEDULER_KEYS_OF_ALL = tuple(key for key in SchedulerSpec.model_fields if key != "kind")
-
-
 class TuneSpec(Section):
     """A sweep: trials of one train spec, each with values of its own for the paths of `space`."""
 
     space: dict[str, Dimension] = Field(
-        description="what varies: a dotted key of the train spec and how: {uniform | loguniform | int | logint: [low, high]}, "
-        "{quniform: [low, high, step]} or {choice: [...]}; with `when: {other.key: value}` only where that was chosen",
+        description="what varies and how: dotted keys of the train spec, each with {uniform: [low, high]}, or "
+        "loguniform, int, logint; {quniform: [low, high, step]}; or {choice: [...]}. With `when: {other.key: value}` "
+        "beside it, a key is drawn only where that choice was"
     )
     trials: int = Field(ge=1, description="how many trials; with searcher grid, as many as the grid has points")
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy"] = Field(
@@ -101,7 +98,7 @@ class TuneSpec(Section):
             self._check_grid(count)
         if count is not None and self.trials > count:
             raise ValueError(
-                f"tune.trials: {self.trials} are more than the {count} points that tune.space has; "
+                f"tune.trials: {self.trials} is more than the number of points in tune.space, {count}; "
                 f"set it to {count}, or search more"
             )
         return self
@@ -120,8 +117,8 @@ class TuneSpec(Section):
             )
         if self.trials < count:
             raise ValueError(
-                f"tune.trials: {self.trials} are fewer than the {count} points of the grid; set it to {count}, take "
-                "fewer values, or set tune.searcher to random"
+                f"tune.trials: {self.trials} is less than the number of points in the grid, {count}; set it to "
+                f"{count}, take fewer values, or set tune.searcher to random"
             )
 
     @model_validator(mode="after")
