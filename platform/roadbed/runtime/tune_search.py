@@ -18,7 +18,7 @@ from ray.tune.schedulers import (
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from roadbed.runs import Run, RunFigures
+from roadbed.runs import RunFigures
 from roadbed.runtime.tune_trial import DONOR, EPOCH, NUMBER, RUN, SCORE
 from roadbed.spec import Dimension, TuneJob
 from roadbed.tuning.results import Change, TrialState
@@ -28,7 +28,7 @@ from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord
 NEVER_S = 1e9
 
 
-class Asker(Searcher):
+class Asker(Searcher):  # type: ignore[misc]
     """Gives Tune what is to do, as `ask` says for an id of Tune's; None of it ends the sweep."""
 
     def __init__(self, ask: Callable[[str], dict[str, Any] | None]) -> None:
@@ -49,7 +49,7 @@ class Asker(Searcher):
         """Nothing of a sweep is read from Tune's files."""
 
 
-class Recorder(tune.Callback):
+class Recorder(tune.Callback):  # type: ignore[misc]
     """Writes what becomes of the trials into the sweep, and tells the study. `why_stopped` is the budget's word."""
 
     def __init__(
@@ -107,7 +107,7 @@ def tell(study: Study, trial: TrialRecord) -> None:
     study.tell(trial.number, None if trial.state == "failed" else best, is_stopped=trial.state == "stopped")
 
 
-class Budget(Stopper):
+class Budget(Stopper):  # type: ignore[misc]
     """Stops all trials once the sweep has taken its hours, or its GPU-hours. `spent` gives the seconds of both."""
 
     def __init__(self, job: TuneJob, spent: Callable[[], tuple[float, float]]) -> None:
@@ -153,9 +153,9 @@ def remind(scheduler: TrialScheduler, trial_id: str, trial: TrialRecord) -> None
     """Tell a scheduler how a trial was scored in earlier starts of the sweep, so that it judges others by it too."""
     if trial.number != BASELINE and isinstance(scheduler, (ASHAScheduler, MedianStoppingRule)):
         earlier: Any = _Earlier(trial_id)
-        scheduler.on_trial_add(None, earlier)  # type: ignore[arg-type]
+        scheduler.on_trial_add(None, earlier)
         for epoch, score in trial.curve:
-            scheduler.on_trial_result(None, earlier, {EPOCH: epoch, SCORE: score})  # type: ignore[arg-type]
+            scheduler.on_trial_result(None, earlier, {EPOCH: epoch, SCORE: score})
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Earlier:
     trial_id: str
 
 
-class _Median(MedianStoppingRule):
+class _Median(MedianStoppingRule):  # type: ignore[misc]
     """Ray's rule breaks on trials that end without a score."""
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ class _Median(MedianStoppingRule):
             super().on_trial_complete(tune_controller, trial, result)
 
 
-class _Population(PopulationBasedTraining):
+class _Population(PopulationBasedTraining):  # type: ignore[misc]
     """Ray's scheduler gives the worse trial all that the better one has, its number too, and leaves the bounds."""
 
     def __init__(self, *, space: Mapping[str, Dimension], **settings: Any) -> None:

@@ -39,7 +39,7 @@ SPEC, NUMBER, RUN, ENVIRONMENT = "spec", "trial", "run", "environment"
 SCORE, EPOCH, DONOR = "score", "epoch", "donor"
 
 
-class Scores(UserCallback):
+class Scores(UserCallback):  # type: ignore[misc]
     """What Ray Train's controller calls with the workers' reports. Evaluated epochs alone are passed on."""
 
     def __init__(self, queue: Any, metric: str) -> None:

@@ -14,7 +14,7 @@ _TRIES = 5
 
 
 def adopt(donor: Run, run: Run) -> CheckpointRef:
-    """Copy the donor's newest whole checkpoint into a run that has none, and point to it; it is of no attempt of the run.
+    """Copy the donor's newest whole checkpoint into a run that has none, and point to it: it is of no attempt there.
 
     Raises NotFoundError if the donor has none, ConflictError if the run has a pointer already.
     """
