@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray over a real S3 server: killed and started again, with trials that end early, break, and change."""
+"""Sweeps on a real Ray over a real S3 server: killed and started again, with trials that end, break, and change."""
 
 from __future__ import annotations
 
