@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from roadbed.report.inline import CARD, FAILED, FAINT, SCORE_INKS, WINNER
+from roadbed.report.inline import CARD, CHOICE_LETTERS, FAILED, FAINT, NAME_LETTERS, SCORE_INKS, WINNER, drawn_words
 from roadbed.report.scales import Scale
-from roadbed.report.sweep_table import is_share, metric_name, numbers_words, one_line, score_words
+from roadbed.report.sweep_table import is_share, metric_name, numbers_words, score_words
 from roadbed.tuning.results import SweepResult, Trial
 
 # A curve of more evaluations is drawn through so many of them.
@@ -69,7 +69,9 @@ def draw_values(axes: Axes, result: SweepResult, key: str) -> None:
         for stretch in result.lineage(result.winner):
             place = scale.place(stretch.values.get(key))
             axes.plot([stretch.begin, stretch.end], [place, place], color=WINNER, linewidth=3, solid_capstyle="butt")
-    axes.set_yticks([place for place, _ in scale.ticks], [one_line(words)[:16] for _, words in scale.ticks])
+    axes.set_yticks(
+        [place for place, _ in scale.ticks], [drawn_words(words, CHOICE_LETTERS) for _, words in scale.ticks]
+    )
     axes.set_ylim(-0.08, 1.08)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True)
@@ -132,7 +134,7 @@ def _thinned(curve: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 def _finish(axes: Axes, result: SweepResult, ranked: Sequence[Trial]) -> None:
     axes.set_xlabel("epoch")
     unit = ", %" if is_share(result.metric) else ""
-    axes.set_ylabel(metric_name(result.metric) + unit)
+    axes.set_ylabel(drawn_words(metric_name(result.metric), NAME_LETTERS) + unit)
     if is_share(result.metric):
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
