@@ -64,7 +64,7 @@ def draw_values(axes: Axes, result: SweepResult, key: str) -> None:
         marks = [0.0, *(change.epoch for change in trial.changes)]
         places = [scale.place(trial.values_from(mark).get(key)) for mark in marks]
         epochs = [*marks, max(trial.epochs, marks[-1])]
-        axes.step(epochs, [*places, places[-1]], where="post", color=SCORE_INKS[1], linewidth=1.2, alpha=0.8)
+        axes.step(epochs, [*places, places[-1]], where="post", color=SCORE_INKS[2], linewidth=1.2, alpha=0.8)
     if result.winner is not None:
         for stretch in result.lineage(result.winner):
             place = scale.place(stretch.values.get(key))
@@ -143,7 +143,7 @@ def _finish(axes: Axes, result: SweepResult, ranked: Sequence[Trial]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     scores = [score for trial in ranked for _, score in trial.sound_curve]
     if not scores:
-        axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        axes.text(0.5, 0.5, "no evaluation", transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
     axes.margins(y=0.12)
     _cut_outliers(axes, result, scores)

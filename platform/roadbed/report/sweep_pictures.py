@@ -72,7 +72,7 @@ def changes_for_page(result: SweepResult) -> str:
         for name, width_pt, columns in (("wide", WIDE_PT, min(3, len(keys))), ("narrow", NARROW_PT, 1)):
             num_rows = -(-len(keys) // columns)
             figure = _figure(width_pt, 210 * num_rows)
-            panels = list(figure.subplots(num_rows, columns, squeeze=False, sharex=True).flat)
+            panels = list(figure.subplots(num_rows, columns, squeeze=False).flat)
             for panel, key in zip(panels, keys, strict=False):
                 draw_values(panel, result, key)
                 panel.set_title(drawn_words(names[key], NAME_LETTERS), loc="left", fontsize=12, weight="bold")
