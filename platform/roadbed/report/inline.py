@@ -33,6 +33,8 @@ SCORE_INKS = tuple(color for name, color in INKS.items() if name.startswith("sco
 """From the worst score to the best: ever darker, told apart without seeing colours."""
 FONT_PT = 12
 POINTS_PER_INCH = 72
+# Longer names and choices are cut in pictures; the tables have them whole.
+NAME_LETTERS, CHOICE_LETTERS = 40, 16
 
 _STYLE = {
     "font.size": FONT_PT,
@@ -61,6 +63,12 @@ def drawing() -> Iterator[None]:
     """Inside, matplotlib draws with our inks, and takes text as text."""
     with matplotlib.rc_context(_STYLE):
         yield
+
+
+def drawn_words(text: str, most_letters: int) -> str:
+    """Text as it can be drawn: shortened, and "?" for letters that the pictures' font may lack."""
+    text = text.encode("latin-1", "replace").decode("latin-1")
+    return text if len(text) <= most_letters else f"{text[: most_letters - 1]}…"
 
 
 def inline_svg(figure: Figure, *, name: str, label: str) -> str:

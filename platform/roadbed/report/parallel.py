@@ -9,14 +9,13 @@ from functools import cached_property
 
 from matplotlib.axes import Axes
 
-from roadbed.report.inline import CARD, FAILED, FAINT, INK, LINE, WINNER
+from roadbed.report.inline import CARD, CHOICE_LETTERS, FAILED, FAINT, INK, LINE, NAME_LETTERS, WINNER, drawn_words
 from roadbed.report.scales import ABSENT_AT, Scale
 from roadbed.report.sweep_curves import MOST_APART, score_inks
 from roadbed.report.sweep_table import metric_name, score_words, short_names
 from roadbed.tuning.results import SweepResult, Trial
 
 TITLE_LETTERS = 14
-CHOICE_LETTERS = 16
 # Trials with the same value are drawn beside each other, within this share of an axis.
 SPREAD = 0.05
 # About the width of a letter, which keeps the words below a lying axis apart.
@@ -56,14 +55,17 @@ def _described(result: SweepResult) -> list[_Axis]:
     for key in result.parameters:
         values = {trial.number: trial.last_values.get(key) for trial in result.trials}
         scale = Scale.of(list(values.values()))
-        title = names[key] + (" (log)" if scale.is_log else "")
+        title = drawn_words(names[key], NAME_LETTERS) + (" (log)" if scale.is_log else "")
         described.append(_Axis(title, scale, {number: scale.place(value) for number, value in values.items()}))
     scores = {trial.number: result.score(trial) for trial in result.trials}
     scale = Scale.of(list(scores.values()), lambda score: score_words(result.metric, score))
     places = {number: scale.place(score) for number, score in scores.items()}
     if result.mode == "min":
         places = {number: place if place == ABSENT_AT else 1 - place for number, place in places.items()}
-    return [*described, _Axis(metric_name(result.metric), scale, places, "none", result.mode == "min")]
+    return [
+        *described,
+        _Axis(drawn_words(metric_name(result.metric), NAME_LETTERS), scale, places, "none", result.mode == "min"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,7 @@ class _Drawing:
 
     def _ticks(self, axis: _Axis) -> list[tuple[float, str]]:
         """The axis's ticks with short words; below a lying axis those that have room beside its ends."""
-        ticks = [
-            (place, words if len(words) <= CHOICE_LETTERS else f"{words[: CHOICE_LETTERS - 1]}…")
-            for place, words in axis.scale.ticks
-        ]
+        ticks = [(place, drawn_words(words, CHOICE_LETTERS)) for place, words in axis.scale.ticks]
         if not self.is_turned:
             return ticks
         taken = [(ABSENT_AT, axis.absent_words)] if axis.has_absent else []

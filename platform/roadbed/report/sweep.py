@@ -128,7 +128,8 @@ def _drawings(result: SweepResult) -> list[str]:
     curves = curves_for_page(result)
     absent = trials_without_curve(result)
     note = f'<p class="faint">{escape(absent)}</p>' if absent else ""
-    key = f'<p class="faint ramp">{RAMP} from the worst score to the best</p>'
+    num_scored = sum(result.score(trial) is not None for trial in result.trials)
+    key = f'<p class="faint ramp">{RAMP} worst to best score</p>' if num_scored > 1 else ""
     last = '<p class="faint">Where values changed on the way, the last are drawn.</p>' if _has_changes(result) else ""
     cards = [card("Scores over epochs", key + curves + note)]
     if result.parameters and result.trials:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from roadbed.report.inline import CARD, FAILED, FAINT, SCORE_INKS, WINNER
+from roadbed.report.inline import CARD, CHOICE_LETTERS, FAILED, FAINT, NAME_LETTERS, SCORE_INKS, WINNER, drawn_words
 from roadbed.report.scales import Scale
-from roadbed.report.sweep_table import is_share, metric_name, numbers_words, one_line, score_words
+from roadbed.report.sweep_table import is_share, metric_name, numbers_words, score_words
 from roadbed.tuning.results import SweepResult, Trial
 
 # A curve of more evaluations is drawn through so many of them.
@@ -64,12 +64,14 @@ def draw_values(axes: Axes, result: SweepResult, key: str) -> None:
         marks = [0.0, *(change.epoch for change in trial.changes)]
         places = [scale.place(trial.values_from(mark).get(key)) for mark in marks]
         epochs = [*marks, max(trial.epochs, marks[-1])]
-        axes.step(epochs, [*places, places[-1]], where="post", color=SCORE_INKS[1], linewidth=1.2, alpha=0.8)
+        axes.step(epochs, [*places, places[-1]], where="post", color=SCORE_INKS[2], linewidth=1.2, alpha=0.8)
     if result.winner is not None:
         for stretch in result.lineage(result.winner):
             place = scale.place(stretch.values.get(key))
             axes.plot([stretch.begin, stretch.end], [place, place], color=WINNER, linewidth=3, solid_capstyle="butt")
-    axes.set_yticks([place for place, _ in scale.ticks], [one_line(words)[:16] for _, words in scale.ticks])
+    axes.set_yticks(
+        [place for place, _ in scale.ticks], [drawn_words(words, CHOICE_LETTERS) for _, words in scale.ticks]
+    )
     axes.set_ylim(-0.08, 1.08)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True)
@@ -132,7 +134,7 @@ def _thinned(curve: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 def _finish(axes: Axes, result: SweepResult, ranked: Sequence[Trial]) -> None:
     axes.set_xlabel("epoch")
     unit = ", %" if is_share(result.metric) else ""
-    axes.set_ylabel(metric_name(result.metric) + unit)
+    axes.set_ylabel(drawn_words(metric_name(result.metric), NAME_LETTERS) + unit)
     if is_share(result.metric):
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -141,7 +143,7 @@ def _finish(axes: Axes, result: SweepResult, ranked: Sequence[Trial]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     scores = [score for trial in ranked for _, score in trial.sound_curve]
     if not scores:
-        axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+        axes.text(0.5, 0.5, "no evaluation", transform=axes.transAxes, ha="center", va="center", color=FAINT)
         return
     axes.margins(y=0.12)
     _cut_outliers(axes, result, scores)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from roadbed.report.inline import POINTS_PER_INCH, drawing, inline_svg
+from roadbed.report.inline import NAME_LETTERS, POINTS_PER_INCH, drawing, drawn_words, inline_svg
 from roadbed.report.parallel import draw_parallel
 from roadbed.report.pictures import check_picture, save_figure
 from roadbed.report.sweep_curves import changed_keys, draw_trials, draw_values
-from roadbed.report.sweep_table import metric_name, score_words, short_names
+from roadbed.report.sweep_table import metric_name, one_line, score_words, short_names
 from roadbed.tuning.results import SweepResult
 
 # What the page shows on wide and on narrow screens: a point of the drawing is about a pixel of the page.
@@ -30,10 +30,10 @@ def draw_sweep(result: SweepResult, path: Path) -> None:
         values_pt = _parallel_height_pt(result, WIDE_PT)
         figure = _figure(WIDE_PT, 480 + values_pt)
         figure.set_dpi(120)
-        curves, values = figure.add_gridspec(2, 1, height_ratios=(480, values_pt))
+        grid = figure.add_gridspec(2, 1, height_ratios=(480, values_pt))
         figure.suptitle(_title(result), fontsize=16)
-        draw_trials(figure.add_subfigure(curves).subplots(), result)
-        values_axes = figure.add_subfigure(values).subplots()
+        draw_trials(figure.add_subfigure(grid[0]).subplots(), result)
+        values_axes = figure.add_subfigure(grid[1]).subplots()
         draw_parallel(values_axes, result, width_pt=WIDE_PT, is_turned=_is_turned(result, WIDE_PT))
         save_figure(figure, path)
 
@@ -72,10 +72,10 @@ def changes_for_page(result: SweepResult) -> str:
         for name, width_pt, columns in (("wide", WIDE_PT, min(3, len(keys))), ("narrow", NARROW_PT, 1)):
             num_rows = -(-len(keys) // columns)
             figure = _figure(width_pt, 210 * num_rows)
-            panels = list(figure.subplots(num_rows, columns, squeeze=False, sharex=True).flat)
+            panels = list(figure.subplots(num_rows, columns, squeeze=False).flat)
             for panel, key in zip(panels, keys, strict=False):
                 draw_values(panel, result, key)
-                panel.set_title(names[key], loc="left", fontsize=12, weight="bold")
+                panel.set_title(drawn_words(names[key], NAME_LETTERS), loc="left", fontsize=12, weight="bold")
                 panel.set_xlabel("epoch")
             for panel in panels[len(keys) :]:
                 panel.set_axis_off()
@@ -84,10 +84,11 @@ def changes_for_page(result: SweepResult) -> str:
 
 
 def _title(result: SweepResult) -> str:
+    title = drawn_words(one_line(result.name), NAME_LETTERS)
     if result.winner is None:
-        return result.name
+        return title
     score = score_words(result.metric, result.score(result.winner))
-    return f"{result.name}: trial {result.winner.number}, {metric_name(result.metric)} {score}"
+    return f"{title}: trial {result.winner.number}, {drawn_words(metric_name(result.metric), NAME_LETTERS)} {score}"
 
 
 def _figure(width_pt: float, height_pt: float) -> Figure:
