@@ -103,7 +103,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("console", lambda said: said.type in ("log", "info") or note(said.text))
         page.on("pageerror", lambda error: note(str(error)))
-        page.on("requestfailed", lambda request: note(f"{request.url} failed: {request.failure}"))
+        # The page drops what it no longer needs, when it is closed above all.
+        page.on("requestfailed", lambda r: r.failure == "net::ERR_ABORTED" or note(f"{r.url} failed: {r.failure}"))
         page.on("request", lambda request: is_own(request.url, address) or note(f"foreign: {request.url}"))
         page.goto(address)
         return page

@@ -97,9 +97,10 @@ def test_a_full_disk_ends_no_run_and_a_stale_start_that_wakes_up_writes_nothing_
         assert any(word in driver.said() for word in words)
     after = listing(stale)
     changed = [key for key in before | after if before.get(key) != after.get(key)]
-    # One request may have been on its way when the process fell asleep; it touches what no pointer names.
+    # One request may have been on its way when the process fell asleep: a file of a checkpoint that no pointer names,
+    # or lines of steps that were done again, which nobody counts.
     assert len(changed) <= 1
-    assert all(key.startswith("attempts/0001/checkpoints/") for key in changed)
+    assert all(key.startswith("attempts/0001/") for key in changed), changed
     assert len(run_of(stale).attempts()) == 2
     assert ids_of(stale) == ids_of(unbroken)
     assert_same_weights(stale, unbroken)

@@ -110,6 +110,18 @@ class TestTheSameAsTorch:
         engine.mask(255 - picture(64, 64))
         assert np.array_equal(first, before)
 
+    def test_sizes_that_come_often_give_the_same_bits(self, name: str, files: dict[str, bytes]) -> None:
+        """For them the engine makes sessions of their own, and lets the oldest go."""
+        engine = open_files(name, files)
+        images = [picture(64, 64 + 16 * number) for number in range(engines.SIZES_KEPT + 2)]
+        first = [(engine.mask(image), engine.logits(image)) for image in images]
+        for _ in range(2):
+            for image, (mask, logits) in zip(images, first, strict=True):
+                assert np.array_equal(engine.mask(image), mask)
+                assert np.array_equal(engine.logits(image), logits)
+        sessions = vars(engine)["_sessions" if name == "onnxruntime" else "_models"]
+        assert len([sides for _, sides in sessions._made if sides]) == engines.SIZES_KEPT
+
     def test_views_and_tiles_go_over_it(self, name: str, model: SegmentationModel, files: dict[str, bytes]) -> None:
         image = picture(128, 192)
         for settings in ({"views": Views((1.0, 1.5), True)}, {"tiles": Tiles(64, 96)}):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ NAME = "chaos"
 STEADY_LOAD, BURST_LOAD = 0.5, 3.0
 BEFORE_S = 2.0
 FOLLOW_S = 0.5
+SCALE_S = 30.0
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """What came of each thing that happened, and the seconds from a step of load to a second replica that runs."""
+
+    phases: list[Phase]
+    scaled_s: float
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,9 @@ class Phase:
 
 def chaos(
     version: Version, registry: Registry, picture: bytes, *, engine: str, seconds: float, tell: Callable[[str], None]
-) -> list[Phase]:
-    """Promotion, rollback, a killed replica, a redeployment, and a burst, each of `seconds`. Raises RoadbedError."""
+) -> Chaos:
+    """Promotion, rollback, a killed replica, a redeployment, and a burst, each of `seconds`; then a step of load on a
+    single replica. Raises RoadbedError."""
     with _two_versions(version, registry) as (first, second):
         job = _job(registry, engine)
         masks = {f"{each.name}:{each.number}": _mask(each, picture, engine) for each in (first, second)}
@@ -79,7 +91,8 @@ def chaos(
             burst = asyncio.run(open_loop(request, per_s=BURST_LOAD * capacity, seconds=seconds))
             phases.append(Phase(f"burst of {BURST_LOAD:g} x capacity", burst, (200, 429)))
             tell(f"{phases[-1].name}: {told(phases[-1])}")
-    return phases
+            scaled_s = _scale(job, request, tell)
+    return Chaos(phases, scaled_s)
 
 
 def told(phase: Phase) -> str:
@@ -158,11 +171,40 @@ def _kill_replica() -> None:
 
 
 def _redeploy(job: ServeJob) -> None:
+    _redeploy_with(job, limits=job.serve.limits.model_copy(update={"body_mb": job.serve.limits.body_mb - 0.5}))
+
+
+def _redeploy_with(job: ServeJob, **changes: Any) -> None:
     from ray import serve
 
-    limits = job.serve.limits.model_copy(update={"body_mb": job.serve.limits.body_mb - 0.5})
-    changed = job.model_copy(update={"serve": job.serve.model_copy(update={"limits": limits})})
+    changed = job.model_copy(update={"serve": job.serve.model_copy(update=changes)})
     serve.run(deployment(changed), name=APPLICATION, route_prefix="/")
+
+
+def _scale(job: ServeJob, request: Request, tell: Callable[[str], None]) -> float:
+    """Seconds from the first of many requests at a lone replica until a second one runs. Raises RoadbedError."""
+    _redeploy_with(job, replicas=job.serve.replicas.model_copy(update={"min": 1, "upscale_delay_s": 0.5}))
+    _wait_for_replicas(1)
+    loop = threading.Thread(target=lambda: asyncio.run(closed_loop(request, askers=16, seconds=SCALE_S)), daemon=True)
+    began = time.monotonic()
+    loop.start()
+    _wait_for_replicas(2)
+    scaled_s = time.monotonic() - began
+    tell(f"a second replica runs {scaled_s:.1f} s after the load came")
+    loop.join()
+    return scaled_s
+
+
+def _wait_for_replicas(number: int) -> None:
+    from ray import serve
+
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        states = serve.status().applications[APPLICATION].deployments["segment"].replica_states
+        if states == {"RUNNING": number}:
+            return
+        time.sleep(0.1)
+    raise RoadbedError(f"{number} replicas do not run after {PATIENCE_S:.0f} s: {states}")
 
 
 def _mask(version: Version, picture: bytes, engine: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -153,16 +154,18 @@ def _contender(name: str, plan: Plan, picture: Path) -> Iterator[_Limit | Reques
         body, kind = _form(picture) if name == "litserve" else (picture.read_bytes(), "image/png")
         path = "/"
         if name.startswith(OURS):
-            command, path = _our_command(name, plan, port), "/v1/segment"
+            command, path = _our_command(name, plan, port, len(body)), "/v1/segment"
         process = stack.enter_context(_process(command, folder))
         url = f"http://127.0.0.1:{port}"
         _wait(process, f"{url}/{'readyz' if name.startswith(OURS) else 'ready'}", folder)
         yield Request(f"{url}{path}", body, (("Content-Type", kind), ("Accept", "image/png")))
 
 
-def _our_command(name: str, plan: Plan, port: int) -> list[str]:
+def _our_command(name: str, plan: Plan, port: int, num_bytes: int) -> list[str]:
+    """`roadbed serve`, with room for bodies as large as the picture, in whole megabytes: HAProxy's buffers cost time."""
     number = plan.num_processes
-    values = (f"serve.engine={plan.engine}", f"serve.replicas.min={number}", f"serve.replicas.max={number}")
+    values = [f"serve.engine={plan.engine}", f"serve.replicas.min={number}", f"serve.replicas.max={number}"]
+    values.append(f"serve.limits.body_mb={math.ceil(num_bytes / 1e6)}")
     words = ["serve", plan.reference, "--store", plan.store, "--port", str(port)]
     words += [word for value in values for word in ("--set", value)]
     return [sys.executable, "-m", "roadbed", *words, *(["--haproxy"] if name == OURS else [])]

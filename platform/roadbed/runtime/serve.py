@@ -28,7 +28,7 @@ KEYS_VARIABLE = "ROADBED_API_KEY_HASHES"
 # Bodies are read inside a replica: as many as may come slowly at the same time.
 OPEN_REQUESTS = 200
 LOOK_BACK_S = 2.0
-PUSH_S = 0.5
+PUSH_S = 1.0
 START_TIMEOUT_S = 120.0
 SHUTDOWN_S = 20.0
 APPLICATION = "roadbed"
@@ -58,7 +58,7 @@ class Endpoint:
         """The application, made where it runs."""
         from roadbed.serving.app import make_app
 
-        return make_app(self._service, key_hashes=self._key_hashes)
+        return make_app(self._service, key_hashes=self._key_hashes, repeats_ids=False)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What `serve_policy` goes by; Ray asks for it."""
@@ -107,8 +107,13 @@ def served(
             if with_haproxy:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rb-ha-")))
                 ports = free_ports(2)
-                body_bytes = round(job.serve.limits.body_mb * 1e6)
-                variables |= haproxy_variables(folder, body_bytes=body_bytes, ports=(ports[0], ports[1]))
+                limits = job.serve.limits
+                variables |= haproxy_variables(
+                    folder,
+                    body_bytes=round(limits.body_mb * 1e6),
+                    body_timeout_s=limits.body_timeout_s,
+                    ports=(ports[0], ports[1]),
+                )
             stack.enter_context(variables_set(variables))
         notify("starting Ray Serve")
         replicas = job.serve.replicas

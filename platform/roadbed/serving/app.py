@@ -38,8 +38,11 @@ _PAGE_HEADERS = {
 }
 
 
-def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
-    """The application. With `key_hashes` (sha256, hex) requests to /v1/ need one of these keys."""
+def make_app(service: Service, *, key_hashes: Collection[str] = (), repeats_ids: bool = True) -> FastAPI:
+    """The application. With `key_hashes` (sha256, hex) requests to /v1/ need one of these keys.
+
+    `repeats_ids`: the answer says the id that the request came with; Ray Serve does that itself.
+    """
     app = FastAPI(
         title="roadbed",
         version=__version__,
@@ -100,7 +103,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = ()) -> FastAPI:
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, "X-Model", "X-Engine", "Server-Timing", "Retry-After"],
         )
-    app.add_middleware(RequestIds)
+    app.add_middleware(RequestIds, repeats_ids=repeats_ids)
     return app
 
 
@@ -136,8 +139,9 @@ def describe(service: Service) -> dict[str, Any]:
 class RequestIds:
     """Gives every request an id, the client's own if it sent a sensible one, and says it in the answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, repeats_ids: bool) -> None:
         self.app = app
+        self.repeats_ids = repeats_ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -149,7 +153,7 @@ class RequestIds:
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and (self.repeats_ids or request_id != sent):
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 

@@ -39,7 +39,7 @@ class ReplicasSpec(Section):
 class LimitsSpec(Section):
     """What a request may ask for."""
 
-    body_mb: float = Field(20.0, gt=0, description="largest body, in megabytes; larger ones are answered 413")
+    body_mb: float = Field(5.0, gt=0, description="largest body, in megabytes; larger ones are answered 413")
     megapixels: float = Field(
         4.2, gt=0, description="largest picture, in millions of pixels, told from its header; larger ones get 413"
     )

@@ -77,7 +77,7 @@ class GradientStep:
         if group.num_workers > 1:
             self._network = DistributedDataParallel(
                 self._network,
-                broadcast_buffers=False,
+                forward_sync_buffers=False,
                 gradient_as_bucket_view=True,
                 # The same parameters in every step. But torch 2.14 cannot do it together with no_sync, and with it
                 # three workers on CPUs that go on sum in another order than an attempt that was never broken.

@@ -54,7 +54,7 @@ def serve(
 
     With --chaos the endpoint alone is put under half of its load, while a version is promoted and rolled back, a
     replica is killed and the endpoint is deployed anew, and then under three times of what it can do. Every answer is
-    compared with the mask that it must be.
+    compared with the mask that it must be. At last it is timed how soon a lone replica under load gets a second one.
 
     \b
     roadbed bench serve camvid@champion --picture street.png
@@ -82,10 +82,12 @@ def serve(
 def _chaos(version: Version, registry: Registry, body: bytes, engine: str, seconds: float) -> None:
     from roadbed.bench import serve_chaos
 
-    phases = serve_chaos.chaos(version, registry, body, engine=engine, seconds=seconds, tell=tell)
+    found = serve_chaos.chaos(version, registry, body, engine=engine, seconds=seconds, tell=tell)
+    phases = found.phases
     print_table(
         ["under steady load", "answers", "failed"], [[p.name, serve_chaos.told(p), str(p.num_failed)] for p in phases]
     )
+    click.echo(f"1 to 2 replicas: {found.scaled_s:.1f} s after a step of load")
     if failed := sum(phase.num_failed for phase in phases):
         raise click.ClickException(f"{failed} answers were lost or wrong")
 
