@@ -162,7 +162,7 @@ def _contender(name: str, plan: Plan, picture: Path) -> Iterator[_Limit | Reques
 
 
 def _our_command(name: str, plan: Plan, port: int, num_bytes: int) -> list[str]:
-    """`roadbed serve`, with room for bodies as large as the picture, in whole megabytes: HAProxy's buffers cost time."""
+    """`roadbed serve` with room for the picture, in whole megabytes: HAProxy copies as much for every request."""
     number = plan.num_processes
     values = [f"serve.engine={plan.engine}", f"serve.replicas.min={number}", f"serve.replicas.max={number}"]
     values.append(f"serve.limits.body_mb={math.ceil(num_bytes / 1e6)}")
