@@ -66,7 +66,7 @@ def complete(
         if not dataset.split(split).class_pixels.sum():
             raise UsageError(f"{dataset.uri}: split {split} has no labelled pixel; prepare it with samples and masks")
     run = Run(root, job.name)
-    job = _with_fixed_weights(job, run, Registry(root))
+    job = with_fixed_weights(job, run, Registry(root))
     begin_run(job, run)
     status = run.status()
     is_new = status is None or status.state != "finished"
@@ -86,7 +86,7 @@ def complete(
     return Trained(run, status, version, is_new)
 
 
-def _with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
+def with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
     """The job with the version that an alias names now, or named when the run began, and with the path of a file whole.
 
     Workers and later starts must all mean the same weights, wherever they run and whenever the alias moves.

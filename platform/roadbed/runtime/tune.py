@@ -31,7 +31,7 @@ from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
 from roadbed.tuning.results import SweepResult
 from roadbed.tuning.study import Study
-from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_result, result_of
+from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_result, result_of, wall_s
 
 FOLLOW_INTERVAL_S = 2.0
 MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
@@ -214,8 +214,9 @@ def _arithmetic(workers: WorkersSpec, resources: Mapping[str, float]) -> str:
 
 def _spent(job: TuneJob, live: LiveSweep) -> tuple[float, float]:
     """Seconds in which the sweep was at work, and GPU-seconds."""
-    result = result_of(job, live.trials, now=time.time())
-    return result.wall_s, sum(trial.gpu_s for trial in result.trials)
+    trials, now = live.trials, time.time()
+    worked_s = sum(end - begin for trial in trials.values() for begin, end in trial.spans(now))
+    return wall_s(trials, now), worked_s * job.workers.num_workers.max * job.workers.gpus_per_worker
 
 
 @contextmanager
@@ -237,13 +238,17 @@ def _following(job: TuneJob, live: LiveSweep, follow: Callable[[SweepResult], No
 
 
 def _best(job: TuneJob, sweep: Sweep, trials: Mapping[int, TrialRecord]) -> TrialRecord | None:
-    """The trial, or the spec as it stands, of the best checkpoint that there is."""
-    scored = [
-        (best.score, trial)
-        for trial in trials.values()
-        if (best := sweep.run_of(trial).pointer().best) is not None and best.score is not None
-    ]
-    return max(scored, key=lambda pair: (pair[0], -pair[1].number), default=(0.0, None))[1]
+    """The trial, or the spec as it stands, with the best score and a checkpoint to show for it."""
+    scored = []
+    for trial in trials.values():
+        best = sweep.run_of(trial).pointer().best
+        if best is None or not trial.curve or trial.state == "failed":
+            continue
+        reached = max(value for _, value in trial.curve)
+        # Of a trial that was stopped the last evaluation may have no checkpoint; those are scored by mIoU.
+        score = best.score if job.tune.metric == "miou" and best.score is not None else reached
+        scored.append((score, -trial.number, trial))
+    return max(scored, default=(0.0, 0, None))[2]
 
 
 def _why_none(trials: Mapping[int, TrialRecord]) -> str:

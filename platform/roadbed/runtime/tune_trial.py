@@ -22,8 +22,9 @@ from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
 from roadbed.errors import RoadbedError, StoreError
+from roadbed.registry import Registry
 from roadbed.runs import LIVE, Run
-from roadbed.runtime.train import begin_run, train_in_session
+from roadbed.runtime.train import begin_run, train_in_session, with_fixed_weights
 from roadbed.spec import TrainJob, TuneJob, parse_kind
 from roadbed.storage import Store, open_store
 from roadbed.training.adopt import adopt
@@ -124,6 +125,7 @@ class _Training(threading.Thread):
 def _train(job: TrainJob, run: Run, *callbacks: UserCallback) -> bool:
     """Bring the run to its end; whether it came there. If not, its status says why."""
     try:
+        job = with_fixed_weights(job, run, Registry(open_store(job.output.store)))
         begin_run(job, run)
         status = run.status()
         if status is None or status.state != "finished":

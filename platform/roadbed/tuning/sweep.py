@@ -166,7 +166,7 @@ def result_of(
         metric=job.tune.metric,
         mode=job.tune.mode,
         trials=tuple(made.values()),
-        wall_s=_wall_s(trials, now),
+        wall_s=wall_s(trials, now),
         importance=importance(job.tune, scored),
         registered=registered,
         baseline=None if base is None or score is None else Baseline(base.run, score),
@@ -182,8 +182,8 @@ def read_result(sweep: Sweep) -> SweepResult:
     return result_of(job, sweep.trials(), registered=sweep.registered())
 
 
-def _wall_s(trials: Mapping[int, TrialRecord], now: float | None) -> float:
-    """Seconds in which any trial was at work."""
+def wall_s(trials: Mapping[int, TrialRecord], now: float | None) -> float:
+    """Seconds in which any trial was at work; with `now` (unix seconds) up to then."""
     spans = sorted(span for trial in trials.values() for span in trial.spans(now))
     total, reached = 0.0, 0.0
     for begin, end in spans:
