@@ -22,6 +22,7 @@ from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, UsageError
 from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
+from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import own_signals, ray_connection, worker_environment
 from roadbed.runtime.tune_search import Asker, Budget, Recorder, make_scheduler, remind, tell
 from roadbed.runtime.tune_trial import ENVIRONMENT, NUMBER, RUN, SPEC, run_trial
@@ -34,6 +35,10 @@ from roadbed.tuning.study import Study
 from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_result, result_of, wall_s
 
 FOLLOW_INTERVAL_S = 2.0
+# Of the process that follows a trial: no CPU, which the trial's workers need, but Ray wants something to be asked for.
+DRIVER_RESOURCES = {"memory": 1_000_000}
+# Trials may end without a score; and Tune's tables are not ours.
+SETTINGS_OF_TUNE: dict[str, str | None] = {"TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "RAY_AIR_NEW_OUTPUT": "0"}
 MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
 
 
@@ -147,9 +152,10 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
         names = {NUMBER: number, RUN: record.run_name(job.name)}
         return {**record.values_now, **names, SPEC: dump_job(job), ENVIRONMENT: worker_environment()}
 
-    with tempfile.TemporaryDirectory(prefix="roadbed-tune-", ignore_cleanup_errors=True) as scratch, own_signals():
+    scratch_folder = tempfile.TemporaryDirectory(prefix="roadbed-tune-", ignore_cleanup_errors=True)
+    with variables_set(SETTINGS_OF_TUNE), scratch_folder as scratch, own_signals():
         tuner = tune.Tuner(
-            tune.with_resources(run_trial, {"CPU": 0}),
+            tune.with_resources(run_trial, DRIVER_RESOURCES),
             tune_config=tune.TuneConfig(
                 search_alg=Asker(ask),
                 scheduler=scheduler,

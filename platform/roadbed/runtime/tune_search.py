@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from ray import tune
 from ray.tune.schedulers import (
@@ -28,7 +28,20 @@ from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord
 NEVER_S = 1e9
 
 
-class Asker(Searcher):  # type: ignore[misc]
+class _OfThisStart:
+    """Part of one start of a sweep. Tune pickles all that it is given, for a restore that nobody asks it for."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (f"the {type(self).__name__} of another start",)
+
+
+class Asker(_OfThisStart, Searcher):  # type: ignore[misc]
     """Gives Tune what is to do, as `ask` says for an id of Tune's; None of it ends the sweep."""
 
     def __init__(self, ask: Callable[[str], dict[str, Any] | None]) -> None:
@@ -49,7 +62,7 @@ class Asker(Searcher):  # type: ignore[misc]
         """Nothing of a sweep is read from Tune's files."""
 
 
-class Recorder(tune.Callback):  # type: ignore[misc]
+class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
     """Writes what becomes of the trials into the sweep, and tells the study. `why_stopped` is the budget's word."""
 
     def __init__(
@@ -60,6 +73,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """A trial was evaluated."""
+        if SCORE not in result:
+            return  # it ended without
         number = result[NUMBER]
         record = self._live.trials[number]
         if result[RUN] != record.run_name(self._sweep.name):
@@ -107,7 +122,7 @@ def tell(study: Study, trial: TrialRecord) -> None:
     study.tell(trial.number, None if trial.state == "failed" else best, is_stopped=trial.state == "stopped")
 
 
-class Budget(Stopper):  # type: ignore[misc]
+class Budget(_OfThisStart, Stopper):  # type: ignore[misc]
     """Stops all trials once the sweep has taken its hours, or its GPU-hours. `spent` gives the seconds of both."""
 
     def __init__(self, job: TuneJob, spent: Callable[[], tuple[float, float]]) -> None:
