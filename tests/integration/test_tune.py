@@ -61,20 +61,22 @@ def until(process: subprocess.Popen[str], is_so: Callable[[], bool], what: str) 
 
 
 def test_a_killed_sweep_goes_on_and_what_ended_is_not_done_again(dataset: Dataset, tmp_path: Path) -> None:
-    """One trial learns nothing, one explodes; the driver is killed once a trial is over."""
-    rates = [1e-7, 1e6, 0.003, 0.02]
-    spec = spec_file(
-        tmp_path,
-        "killed",
-        {
-            "space": {"train.learning_rate": {"choice": rates}},
-            "trials": 4,
-            "searcher": "grid",
-            "scheduler": {"kind": "asha", "grace_epochs": 1, "reduction_factor": 2},
-        },
-        register_as="tuned",
-    )
-    sweep = Sweep(open_store(ROOT_URI), "killed")
+    """One trial explodes; the driver is killed once a trial is over."""
+    tune = {"space": {"train.learning_rate": {"choice": [1e6, 0.02]}}, "trials": 2, "searcher": "grid"}
+    check_killed(tmp_path, "killed", tune | {"baseline": False})
+
+
+@pytest.mark.soak
+def test_a_larger_sweep_too(dataset: Dataset, tmp_path: Path) -> None:
+    scheduler = {"kind": "asha", "grace_epochs": 1, "reduction_factor": 2}
+    rates = {"choice": [1e6, 0.02, 1e-7, 0.003]}
+    tune = {"space": {"train.learning_rate": rates}, "trials": 4, "searcher": "grid", "scheduler": scheduler}
+    check_killed(tmp_path, "larger", tune)
+
+
+def check_killed(folder: Path, name: str, tune: dict[str, Any]) -> None:
+    spec = spec_file(folder, name, tune, register_as=name)
+    sweep = Sweep(open_store(ROOT_URI), name)
 
     def over() -> dict[int, Any]:
         return {number: trial for number, trial in sweep.trials().items() if trial.is_over}
@@ -86,38 +88,43 @@ def test_a_killed_sweep_goes_on_and_what_ended_is_not_done_again(dataset: Datase
             first.send_signal(signal.SIGKILL)
     ended = over()
     attempts = {number: sweep.run_of(trial).attempts() for number, trial in ended.items()}
-    page = tmp_path / "page.html"
+    page = folder / "page.html"
     with start("tune", spec, "--page", page) as second:
         out, err = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, err
 
     trials = sweep.trials()
-    assert set(trials) == {BASELINE, 0, 1, 2, 3}
+    assert set(trials) == {*range(tune["trials"]), *([BASELINE] if tune.get("baseline", True) else [])}
     for number, trial in ended.items():
         assert trials[number] == trial
         assert sweep.run_of(trial).attempts() == attempts[number]
-    assert {number: trials[number].values["train.learning_rate"] for number in range(4)} == dict(enumerate(rates))
-    assert trials[1].state == "failed"
-    assert "at learning rate" in trials[1].reason
-    assert trials[BASELINE].state == "finished"
-    assert all(trial.curve[-1][0] == EPOCHS for trial in trials.values() if trial.state == "finished")
-    assert all(trial.curve[-1][0] < EPOCHS for trial in trials.values() if trial.state == "stopped")
+    rates = tune["space"]["train.learning_rate"]["choice"]
+    assert [trials[number].values["train.learning_rate"] for number in range(tune["trials"])] == rates
+    assert (trials[0].state, trials[0].curve) == ("failed", ())
+    assert "at learning rate" in trials[0].reason
+    for trial in trials.values():
+        assert trial.is_over
+        if trial.state == "finished":
+            assert [epoch for epoch, _ in trial.curve] == list(range(1, EPOCHS + 1))
+        if trial.state == "stopped":
+            assert trial.curve[-1][0] < EPOCHS
 
     result = read_result(sweep)
     assert result.winner is not None
-    assert result.baseline is not None
-    (number,) = Registry(open_store(ROOT_URI)).versions("tuned")
-    card = Registry(open_store(ROOT_URI)).resolve(f"tuned:{number}").card()
-    best = max(result.score(result.winner), result.baseline.score)
-    assert card["scores"]["miou"] == pytest.approx(best)
-    assert card["sweep"]["name"] == "killed"
-    assert result.registered == f"tuned:{number}"
-    assert all(f"killed-{number:04d}" in out for number in range(4))
+    registry = Registry(open_store(ROOT_URI))
+    (number,) = registry.versions(name)
+    card = registry.resolve(f"{name}:{number}").card()
+    scores = [value for trial in trials.values() for _, value in trial.curve if trial.state == "finished"]
+    assert card["scores"]["miou"] == pytest.approx(max(scores))
+    assert card["sweep"]["name"] == name
+    assert result.registered == f"{name}:{number}"
+    assert all(f"{name}-{number:04d}" in out for number in range(tune["trials"]))
     assert page.read_text().startswith("<!doctype html>")
-    with start("sweeps", "show", "killed", "--store", ROOT_URI, "--json") as shown:
+    with start("sweeps", "show", name, "--store", ROOT_URI, "--json") as shown:
         assert json.loads(shown.communicate(timeout=60)[0])["trials"][0]["number"] == result.winner.number
 
 
+@pytest.mark.soak
 def test_a_population_takes_weights_from_its_better_half(dataset: Dataset, tmp_path: Path) -> None:
     spec = spec_file(
         tmp_path,

@@ -89,10 +89,8 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
         record = self._live.trials[trial.config[NUMBER]]
         run = self._sweep.run_of(record)
         status = run.status()
-        if record.number == BASELINE and status is not None:
-            for line in RunFigures.of(run, status).evaluations:
-                self._live.score(BASELINE, epoch=line["epoch"], value=line[self._job.tune.metric])
         if status is not None and status.state in ("finished", "failed"):
+            self._catch_up(record, RunFigures.of(run, status))
             self._end(record, "finished" if status.state == "finished" else "failed", status.reason or "")
         elif why := self._why_stopped():
             run.fail(why, state="stopped")  # it goes on when the sweep is started again with more to spend
@@ -109,6 +107,16 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
         reason = lines[-1] if lines else "its process ended"
         self._sweep.run_of(record).fail(reason)
         self._end(record, "failed", reason)
+
+    def _catch_up(self, record: TrialRecord, figures: RunFigures) -> None:
+        """Write the scores that nobody reported: those of the baseline, and of a start that was killed."""
+        scores = [(line["epoch"], line[self._job.tune.metric]) for line in figures.evaluations]
+        missing = [epoch for epoch, _ in scores if epoch not in dict(record.curve)]
+        for epoch, value in scores:
+            if missing and epoch >= missing[0]:
+                self._live.score(record.number, epoch=epoch, value=value)
+                if record.number != BASELINE:
+                    self._study.report(record.number, epoch, value)
 
     def _end(self, record: TrialRecord, state: TrialState, reason: str) -> None:
         self._live.end(record.number, state, reason)
