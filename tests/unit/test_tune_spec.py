@@ -17,6 +17,7 @@ from roadbed.spec.base import known_keys
 from roadbed.spec.job import TrainJob
 from roadbed.spec.space import draw_order, grid_points, num_points
 from roadbed.spec.trials import CHANGEABLE, FIXED
+from roadbed.tuning.sweep import trial_name
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "jobs" / "camvid-tune.yaml"
@@ -339,10 +340,10 @@ def test_the_train_spec_itself_must_hold() -> None:
 
 
 def test_a_sweeps_name_leaves_room_for_the_numbers_of_its_trials() -> None:
-    job = parsed().model_copy(update={"name": "a" * 35})
-    assert job.trial(job.trial_name(9999), {}).name == "a" * 35 + "-9999"
+    job = parsed().model_copy(update={"name": "a" * 31})
+    assert job.trial(trial_name(job.name, 9999, generation=99), {}).name == "a" * 31 + "-9999-99"
     with pytest.raises(UsageError, match="name: string should match pattern"):
-        parse_kind(TuneJob, dump_job(job.model_copy(update={"name": "a" * 36})), origin="job.yaml")
+        parse_kind(TuneJob, dump_job(job.model_copy(update={"name": "a" * 32})), origin="job.yaml")
 
 
 def test_only_keys_of_the_schedulers_kind_are_written() -> None:
@@ -355,7 +356,7 @@ def test_only_keys_of_the_schedulers_kind_are_written() -> None:
 
 def test_a_trial_is_a_train_job_with_its_values_that_registers_nothing() -> None:
     job = parsed(text="train: {epochs: 7}\noutput: {store: file:///out, register_as: town}\n")
-    trial = job.trial(job.trial_name(3), {"train.learning_rate": 0.02, "data.crop_px": [192, 256]})
+    trial = job.trial(trial_name(job.name, 3), {"train.learning_rate": 0.02, "data.crop_px": [192, 256]})
     assert isinstance(trial, TrainJob)
     assert (trial.name, trial.train.learning_rate, trial.data.crop_px) == ("town-0003", 0.02, (192, 256))
     assert (trial.train.epochs, trial.output.store, trial.output.register_as) == (7, "file:///out", None)
