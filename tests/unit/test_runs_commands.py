@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from roadbed.cli.words import duration
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run, RunFigures
 from roadbed.spec import dump_job
 from roadbed.spec.load import differing_values
 from roadbed.storage import open_store
+from roadbed.words import duration
 from support import Clock, blocks_job
 
 Command = Callable[..., tuple[int, str, str]]

@@ -46,6 +46,7 @@ def test_a_job_of_another_kind_names_the_command_that_runs_it() -> None:
         (MINIMAL + "workers: {num_workers: {least: 3, max: 4}}", ["unknown key workers.num_workers.least"]),
         (MINIMAL + "workers: {num_workers: two}", ["workers.num_workers", "a range such as {min: 1, max: 4}", "'two'"]),
         (MINIMAL + "workers: {num_workers: 0}", ["workers.num_workers", "a number from 1 on", "found 0"]),
+        (MINIMAL + "loss: {cross_entropy: 0}", ["job.yaml: loss: cross_entropy, dice and lovasz are all 0"]),
         ("kind: train\nname: town\ndata: {uri: town}", ["data.uri", "file:///FOLDER", "found 'town'"]),
         ("kind: train\nname: Town!\ndata: {uri: x}", ["name", "Town!"]),
         ("kind: train\nname: town", ["data is missing"]),

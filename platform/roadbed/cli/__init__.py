@@ -25,7 +25,9 @@ VERBS = {
     "quickstart": "the whole way on this machine: data, training, registry, pictures",
     "runs": "list, show, compare and plot training runs; read their logs and metrics",
     "serve": "answer over HTTP with a model, and a page to try it",
+    "sweeps": "list and show hyperparameter sweeps",
     "train": "train a model by a job spec",
+    "tune": "search hyperparameters by a job spec",
 }
 
 

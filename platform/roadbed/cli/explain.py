@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("kind", default="train")
 def explain(kind: str) -> None:
-    """Print every field of a job spec of KIND (train, serve), with its default and meaning."""
+    """Print every field of a job spec of KIND (train, tune, serve), with its default and meaning."""
     from rich.console import Console
     from rich.table import Table
 

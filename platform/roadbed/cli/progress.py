@@ -12,9 +12,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from roadbed.cli.words import duration
 from roadbed.runs import RunStatus
 from roadbed.spec import TrainJob
+from roadbed.words import duration
 
 LINE_EVERY_S = 15.0
 

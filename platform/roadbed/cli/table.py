@@ -11,15 +11,16 @@ import click
 def print_table(head: list[str], rows: list[list[str]]) -> None:
     """A table on a terminal, aligned plain text elsewhere; the first column to the left, the others to the right."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     if console.is_terminal:
-        table = Table(head[0], header_style="bold")
+        table = Table(escape(head[0]), header_style="bold")
         for name in head[1:]:
-            table.add_column(name, justify="right")
+            table.add_column(escape(name), justify="right")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)
         return
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]

@@ -36,14 +36,17 @@ def list_runs(root: Store) -> list[str]:
 
 
 class Run:
-    """The run `name` under the root store `root`. Nothing is read or written until asked for."""
+    """The run `name` under the root store `root`. Nothing is read or written until asked for.
 
-    def __init__(self, root: Store, name: str, *, clock: Callable[[], float] = time.time) -> None:
+    `folder` is where it lies: a sweep is kept as a run is, below "sweeps".
+    """
+
+    def __init__(self, root: Store, name: str, *, folder: str = "runs", clock: Callable[[], float] = time.time) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} is no name for a run; use letters, digits and dashes, as in camvid-quick")
         self.name = name
         self.clock = clock
-        self.store = root.child(f"runs/{name}")
+        self.store = root.child(f"{folder}/{name}")
         self.uri = self.store.uri
 
     def begin(self, spec_text: str) -> str:

@@ -43,10 +43,11 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
 
 
 @contextmanager
-def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
+def ray_connection(*, num_cpus: int, needs_dashboard: bool = False) -> Iterator[dict[str, float]]:
     """The Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time; the resources it has.
 
-    One of our own says that it has `num_cpus` CPUs or more.
+    One of our own says that it has `num_cpus` CPUs or more, and has a dashboard only where it is needed: what asks Ray
+    for the state of its actors goes through it.
     """
     with ExitStack() as stack:
         settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
@@ -56,7 +57,7 @@ def ray_connection(*, num_cpus: int) -> Iterator[dict[str, float]]:
             settings = {
                 "address": "local",
                 "num_cpus": max(os.cpu_count() or 1, num_cpus),
-                "include_dashboard": False,
+                "include_dashboard": needs_dashboard,
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(scratch / "ray"),
             }

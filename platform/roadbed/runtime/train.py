@@ -11,10 +11,11 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, UsageError
@@ -29,6 +30,9 @@ from roadbed.spec import TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
+
+if TYPE_CHECKING:
+    from ray.train import UserCallback
 
 FOLLOW_INTERVAL_S = 1.0
 MAY_CHANGE = ("workers", "output", "train.explode_factor")
@@ -62,7 +66,7 @@ def complete(
         if not dataset.split(split).class_pixels.sum():
             raise UsageError(f"{dataset.uri}: split {split} has no labelled pixel; prepare it with samples and masks")
     run = Run(root, job.name)
-    job = _with_fixed_weights(job, run, Registry(root))
+    job = with_fixed_weights(job, run, Registry(root))
     begin_run(job, run)
     status = run.status()
     is_new = status is None or status.state != "finished"
@@ -82,7 +86,7 @@ def complete(
     return Trained(run, status, version, is_new)
 
 
-def _with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
+def with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
     """The job with the version that an alias names now, or named when the run began, and with the path of a file whole.
 
     Workers and later starts must all mean the same weights, wherever they run and whenever the alias moves.
@@ -132,10 +136,22 @@ def train(
     `follow` is told the run's status about once a second, `notify` every failure and what follows from it. Raises
     RoadbedError with the reason if the run fails, UsageError if the cluster cannot hold the workers.
     """
-    with variables_set(settings_of_ray(job.workers)), ray_session(job.workers), _following(run, follow):
+    with ray_session(job.workers), _following(run, follow):
+        train_in_session(job, run, notify=notify)
+
+
+def train_in_session(
+    job: TrainJob,
+    run: Run,
+    *,
+    notify: Callable[[str], None] = lambda _: None,
+    callbacks: Sequence[UserCallback] = (),
+) -> None:
+    """As `train`, where this process is connected to a Ray that can hold the workers; `callbacks` are Ray Train's."""
+    with variables_set(settings_of_ray(job.workers)):
         start = Start(job, run, start_id=secrets.token_hex(8))
         try:
-            while (failure := _try(job, start)) is not None:
+            while (failure := _try(job, start, callbacks)) is not None:
                 decision = start.judge(failure)
                 reason = failure.reason.removeprefix(f"run {job.name}: ")
                 notify(f"run {job.name}: {failure.cause}: {reason}; {decision.verdict}")
@@ -150,13 +166,13 @@ def train(
             ) from None
 
 
-def _try(job: TrainJob, start: Start) -> Failure | None:
+def _try(job: TrainJob, start: Start, callbacks: Sequence[UserCallback]) -> Failure | None:
     """One worker group, from its beginning to its end. Why it failed, None if the run is finished."""
     from ray.exceptions import RayError
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with tempfile.TemporaryDirectory(prefix="roadbed-train-") as scratch:
-        trainer = build_trainer(job, start.start_id, scratch)
+        trainer = build_trainer(job, start.start_id, scratch, callbacks=callbacks)
         try:
             with own_signals():
                 outcome = trainer.fit().return_value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from roadbed.runtime.session import worker_environment
 from roadbed.spec import TrainJob, WorkersSpec, dump_job, parse_job
 
 if TYPE_CHECKING:
+    from ray.train import UserCallback
     from ray.train.torch import TorchTrainer
 
 LEAST_HEALTH_CHECK_S = 60.0
@@ -25,7 +27,9 @@ HEALTH_CHECK_TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
-def build_trainer(job: TrainJob, start_id: str, scratch: str) -> TorchTrainer:
+def build_trainer(
+    job: TrainJob, start_id: str, scratch: str, *, callbacks: Sequence[UserCallback] = ()
+) -> TorchTrainer:
     """A trainer of the job's worker group, for one start of its run."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -43,6 +47,7 @@ def build_trainer(job: TrainJob, start_id: str, scratch: str) -> TorchTrainer:
                 max_failures=0, controller_failure_limit=_most_false_starts(workers), max_preemption_failures=-1
             ),
             worker_runtime_env={"env_vars": worker_environment()},
+            callbacks=[*callbacks],
         ),
     )
 

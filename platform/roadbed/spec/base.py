@@ -27,7 +27,7 @@ class Section(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            faults = [_describe(fault, cls) for fault in error.errors()]
+            faults = describe_faults(error, cls)
             raise UsageError("\n".join(f"{origin}: {fault}" for fault in faults)) from None
 
 
@@ -67,6 +67,11 @@ def nearest_key(key: str, known: list[str]) -> str | None:
     return None
 
 
+def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """What is wrong with the values of a spec class, a line each: key, fault, what was found."""
+    return [_describe(fault, model) for fault in error.errors()]
+
+
 def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
@@ -76,5 +81,6 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{key} is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    where = f"{key}: " if key else ""
-    return f"{where}{message[0].lower()}{message[1:]}, found {fault['input']!r}" if key else message
+    if not key or message.startswith((f"{key}.", f"{key}:")):  # A check of several keys says itself which and what.
+        return message
+    return f"{key}: {message[0].lower()}{message[1:]}, found {fault['input']!r}"

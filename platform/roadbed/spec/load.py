@@ -13,9 +13,9 @@ from pydantic_core import PydanticUndefined
 
 from roadbed.errors import UsageError
 from roadbed.spec.base import known_keys, nearest_key
-from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob
+from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob, TuneJob
 
-Kind = TypeVar("Kind", TrainJob, ServeJob)
+Kind = TypeVar("Kind", TrainJob, TuneJob, ServeJob)
 
 
 def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
@@ -81,7 +81,7 @@ def explain(kind: str) -> list[tuple[str, str, str]]:
     return _explain(job_class(kind, origin="explain"), "")
 
 
-def differing_keys(ours: TrainJob, theirs: TrainJob, *, ignore: tuple[str, ...]) -> list[str]:
+def differing_keys(ours: Job, theirs: Job, *, ignore: tuple[str, ...]) -> list[str]:
     """Dotted keys whose values differ, but for the keys `ignore` and those under the sections `ignore`."""
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))
     keys = [key for key in left | right if left.get(key) != right.get(key)]

@@ -159,9 +159,10 @@ class Training:
         position.epoch, position.batch = position.epoch + 1, 0
         is_evaluated = position.epoch % train.eval_every == 0 or position.epoch == train.epochs
         self.saving.take(score=self._evaluate() if is_evaluated else None)
-        told = {key: value for key, value in self.journal.progress.items() if isinstance(value, int | float)}
+        progress = self.journal.progress | self.learner.scores
+        told = {key: value for key, value in progress.items() if isinstance(value, int | float)}
         with self.group.watch.meeting():
-            self._on_epoch(told)
+            self._on_epoch(told | {"epochs_done": position.epoch, "is_evaluated": is_evaluated})
 
     def _ask_for_notice(self) -> str | None:
         """The notice that stands. A barrier."""

@@ -10,7 +10,9 @@ import importlib.metadata
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from roadbed import __version__
@@ -26,8 +28,16 @@ WEIGHTS = "weights.safetensors"
 _PACKAGES = ("ray", "torch", "torchvision", "albumentations", "numpy", "opencv-python-headless")
 
 
-def publish_best(job: TrainJob, run: Run, dataset: Dataset, registry: Registry, *, name: str) -> tuple[Version, bool]:
-    """The version of `name` made from the run's best checkpoint, and whether it is new.
+def publish_best(
+    job: TrainJob,
+    run: Run,
+    dataset: Dataset,
+    registry: Registry,
+    *,
+    name: str,
+    lineage: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Version, bool]:
+    """The version of `name` made from the run's best checkpoint, and whether it is new. Its card has `lineage` too.
 
     A run that was published before is not published twice: a version of the same run and the same weights is returned
     as it is. Raises NotFoundError if the run has no evaluated checkpoint.
@@ -52,6 +62,7 @@ def publish_best(job: TrainJob, run: Run, dataset: Dataset, registry: Registry, 
     card = make_card(job, dataset, state) | {
         "run": {"name": run.name, "uri": run.uri, "attempt": best.attempt, "step": best.step},
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        **lineage,
     }
     return registry.publish(name, {WEIGHTS: weights}, card), True
 

@@ -11,7 +11,7 @@ import click
 
 from roadbed.cli.store import connection, store_option
 from roadbed.cli.table import print_table
-from roadbed.cli.words import duration, percent
+from roadbed.words import duration, percent
 
 if TYPE_CHECKING:
     from roadbed.runs import Run, RunFigures

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roadbed.cli.store import connection, store_option
-from roadbed.cli.words import duration, percent
+from roadbed.words import duration, percent
 
 if TYPE_CHECKING:
     from roadbed.runs import Run, RunFigures
