@@ -33,7 +33,7 @@ def draw_serving(results: Sequence[Result], path: Path) -> None:
     speed.set_yticks(range(len(results)), [result.name for result in results])
     speed.invert_yaxis()
     speed.set_title(f"answers/s of {', '.join(map(str, ASKERS))} askers (pale to full)", fontsize=10)
-    latency.set_title("ms at 70 % of the load: p50 (full), p99 (pale)", fontsize=10)
+    latency.set_title("ms at 70 %: p50, p99 (pale)", fontsize=10)
     for axes in (speed, latency):
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.12)
