@@ -14,7 +14,7 @@ import pytest
 from roadbed.errors import UsageError
 from roadbed.spec import TuneSpec
 from roadbed.spec.space import grid_points
-from roadbed.tuning import Study, importance
+from roadbed.tuning.study import Study, importance
 
 MIXED: dict[str, Any] = {
     "train.learning_rate": {"loguniform": [1e-4, 1e-1]},
@@ -294,7 +294,7 @@ def test_optuna_says_nothing(caplog: pytest.LogCaptureFixture, capfd: pytest.Cap
 def test_a_study_needs_neither_ray_nor_torch_and_no_hash_seed() -> None:
     """Another process draws the same, whatever seed its hashes have."""
     program = (
-        "import sys, math; from roadbed.spec import TuneSpec; from roadbed.tuning import Study\n"
+        "import sys, math; from roadbed.spec import TuneSpec; from roadbed.tuning.study import Study\n"
         "study = Study(TuneSpec.model_validate(eval(sys.argv[1])))\n"
         "for number in range(9):\n    study.tell(number, -math.log(study.ask(number)['train.learning_rate']))\n"
         "print(study.ask(9))\n"

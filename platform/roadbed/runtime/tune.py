@@ -6,6 +6,7 @@ Tune's own snapshots are scratch of one start, and a sweep that is started again
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import own_signals, ray_connection, worker_environment
-from roadbed.runtime.tune_search import Asker, Budget, Recorder, make_scheduler, remind, tell
+from roadbed.runtime.tune_search import Asker, Budget, Recorder, Silent, make_scheduler, remind, tell
 from roadbed.runtime.tune_trial import ENVIRONMENT, NUMBER, RUN, SPEC, run_trial
 from roadbed.spec import TuneJob, WorkersSpec, dump_job, parse_kind
 from roadbed.spec.load import differing_keys
@@ -37,8 +38,13 @@ from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_r
 FOLLOW_INTERVAL_S = 2.0
 # Of the process that follows a trial: no CPU, which the trial's workers need, but Ray wants something to be asked for.
 DRIVER_RESOURCES = {"memory": 1_000_000}
-# Trials may end without a score; and Tune's tables are not ours.
-SETTINGS_OF_TUNE: dict[str, str | None] = {"TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+# Trials may end without a score; tables and logs are not Tune's to write.
+SETTINGS_OF_TUNE: dict[str, str | None] = {
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+BY_USER = "stopped by its user"
 MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
 
 
@@ -121,20 +127,22 @@ def _sweep_on(
         reason: str | None = "the sweep's own program broke; its log has the traceback"
         with Heartbeat(attempt, progress), _following(job, live, follow):
             try:
-                budget = _tune(job, sweep, live, at_once=at_once)
-                state, reason = ("stopped", budget) if budget else ("finished", None)
-            except (KeyboardInterrupt, SystemExit):
-                state, reason = "stopped", "stopped by its user"
-                raise StoppedError(f"sweep {job.name} was stopped; start it again to go on") from None
+                why = _tune(job, sweep, live, at_once=at_once)
+                state, reason = ("stopped", why) if why else ("finished", None)
             finally:
                 step, told = progress()
                 attempt.finish(state, reason=reason, step=step, progress=told)
-        if budget:
-            notify(f"{budget}; raise it and start the sweep again to go on")
+    if why == BY_USER:
+        raise StoppedError(f"sweep {job.name} was {BY_USER}; start it again to go on")
+    if why:
+        notify(f"{why}; raise it and start the sweep again to go on")
 
 
 def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
-    """Run the trials that are to do. Why they were all stopped, if they were."""
+    """Run the trials that are to do. Why they were all stopped, if they were: by the budget, or by Ctrl-C.
+
+    Tune takes Ctrl-C itself and comes back as if all was done.
+    """
     study, scheduler = _study(job, live), make_scheduler(job)
     for number, trial in live.trials.items():
         if trial.is_over:
@@ -153,6 +161,7 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
         return {**record.values_now, **names, SPEC: dump_job(job), ENVIRONMENT: worker_environment()}
 
     scratch_folder = tempfile.TemporaryDirectory(prefix="roadbed-tune-", ignore_cleanup_errors=True)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its advice is about files that nobody reads
     with variables_set(SETTINGS_OF_TUNE), scratch_folder as scratch, own_signals():
         tuner = tune.Tuner(
             tune.with_resources(run_trial, DRIVER_RESOURCES),
@@ -166,12 +175,16 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
                 name=job.name,
                 storage_path=scratch,
                 stop=budget,
-                callbacks=[Recorder(job, sweep, live, study, why_stopped=lambda: budget.why)],
+                callbacks=[Recorder(job, sweep, live, study), Silent()],
                 verbose=0,
             ),
         )
         tuner.fit()
-    return budget.why
+    why = budget.why or (BY_USER if _numbers_to_do(job, live.trials) else "")
+    for trial in live.trials.values():
+        if not trial.is_over:
+            sweep.run_of(trial).fail(why, state="stopped")
+    return why
 
 
 def _study(job: TuneJob, live: LiveSweep) -> Study:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
@@ -63,13 +64,13 @@ class Asker(_OfThisStart, Searcher):  # type: ignore[misc]
 
 
 class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
-    """Writes what becomes of the trials into the sweep, and tells the study. `why_stopped` is the budget's word."""
+    """Writes what becomes of the trials into the sweep, and tells the study.
 
-    def __init__(
-        self, job: TuneJob, sweep: Sweep, live: LiveSweep, study: Study, *, why_stopped: Callable[[], str]
-    ) -> None:
+    Tune calls nothing for trials that end because all of them do.
+    """
+
+    def __init__(self, job: TuneJob, sweep: Sweep, live: LiveSweep, study: Study) -> None:
         self._job, self._sweep, self._live, self._study = job, sweep, live, study
-        self._why_stopped = why_stopped
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """A trial was evaluated."""
@@ -92,8 +93,6 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
         if status is not None and status.state in ("finished", "failed"):
             self._catch_up(record, RunFigures.of(run, status))
             self._end(record, "finished" if status.state == "finished" else "failed", status.reason or "")
-        elif why := self._why_stopped():
-            run.fail(why, state="stopped")  # it goes on when the sweep is started again with more to spend
         else:
             epochs = f"{record.curve[-1][0]:g} epochs" if record.curve else "its start"
             why = f"stopped by {self._job.tune.scheduler.kind} after {epochs}"
@@ -128,6 +127,13 @@ def tell(study: Study, trial: TrialRecord) -> None:
     """Tell a study of a trial that is over; it has the reports already."""
     best = max((value for _, value in trial.curve), default=None)
     study.tell(trial.number, None if trial.state == "failed" else best, is_stopped=trial.state == "stopped")
+
+
+class Silent(TrialProgressCallback):  # type: ignore[misc]
+    """In place of what Tune prints."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 class Budget(_OfThisStart, Stopper):  # type: ignore[misc]
