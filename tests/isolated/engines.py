@@ -111,16 +111,24 @@ class TestTheSameAsTorch:
         assert np.array_equal(first, before)
 
     def test_sizes_that_come_often_give_the_same_bits(self, name: str, files: dict[str, bytes]) -> None:
-        """For them the engine makes sessions of their own, and lets the oldest go."""
+        """For them the engine makes sessions of their own; other sizes get none until one of these stays away."""
         engine = open_files(name, files)
-        images = [picture(64, 64 + 16 * number) for number in range(engines.SIZES_KEPT + 2)]
-        first = [(engine.mask(image), engine.logits(image)) for image in images]
-        for _ in range(2):
-            for image, (mask, logits) in zip(images, first, strict=True):
-                assert np.array_equal(engine.mask(image), mask)
-                assert np.array_equal(engine.logits(image), logits)
         sessions = vars(engine)["_sessions" if name == "onnxruntime" else "_models"]
-        assert len([sides for _, sides in sessions._made if sides]) == engines.SIZES_KEPT
+        images = [picture(64, 64 + 16 * number) for number in range(engines.SIZES_KEPT + 1)]
+        first = [engine.mask(image) for image in images]
+        assert not sessions._for_one
+        for _ in range(2):
+            for image, mask in zip(images, first, strict=True):
+                assert np.array_equal(engine.mask(image), mask)
+        kept = [("mask", image.shape[:2]) for image in images]
+        assert list(sessions._for_one) == kept[:-1]
+        for _ in range(engines.LATELY):
+            assert np.array_equal(engine.mask(images[-1]), first[-1])
+        assert list(sessions._for_one) == kept[1:]
+        logits = engine.logits(images[0])
+        for _ in range(engines.LATELY):
+            assert np.array_equal(engine.logits(images[0]), logits)
+        assert ("logits", images[0].shape[:2]) in sessions._for_one
 
     def test_views_and_tiles_go_over_it(self, name: str, model: SegmentationModel, files: dict[str, bytes]) -> None:
         image = picture(128, 192)

@@ -56,11 +56,13 @@ def test_trials_are_read_back_as_they_were_written(root: Store, job: TuneJob) ->
     first.score(BASELINE, epoch=4, value=0.5)
     first.end(BASELINE, "finished")
     clock.now += 10
-    first.change(0, Change(1, 1, {"train.learning_rate": 0.024}))
+    first.change(0, Change(1, 1, {"train.learning_rate": 0.024}), run="streets-0000-1")
     first.score(0, epoch=2, value=0.65)
     first.end(1, "stopped", "stopped by asha after 1 epochs")
     assert Sweep(root, "streets").trials() == first.trials
 
+    clock.now += 3
+    first.pause()
     clock.now += 1000  # nobody was at work
     second = live(root, clock)
     second.begin(0, second.trials[0].values)
@@ -75,10 +77,10 @@ def test_trials_are_read_back_as_they_were_written(root: Store, job: TuneJob) ->
 
     result = result_of(job, trials)
     assert [trial.number for trial in result.ranked()] == [0, 1]
-    assert [trial.worker_s for trial in result.trials] == [2 * 25.0, 2 * 20.0]
-    assert result.wall_s == 25
+    assert [trial.worker_s for trial in result.trials] == [2 * 28.0, 2 * 20.0]
+    assert result.wall_s == 28
     assert result.baseline == Baseline("streets-base", 0.5)
-    assert result_of(job, trials, now=clock.now + 7).wall_s == 32
+    assert result_of(job, trials, now=clock.now + 7).wall_s == 35
     assert read_result(Sweep(root, "streets")) == result
     assert list_sweeps(root) == ["streets"]
 
@@ -87,8 +89,9 @@ def test_a_start_that_was_replaced_writes_nothing_more(root: Store) -> None:
     first = live(root, Clock())
     first.begin(0, {"train.learning_rate": 0.01})
     live(root, Clock())
-    with pytest.raises(FencedError):
-        first.end(0, "finished")
+    for write in (lambda: first.end(0, "finished"), first.check_fence, first.pause):
+        with pytest.raises(FencedError):
+            write()
     assert not Sweep(root, "streets").trials()[0].is_over
 
 
@@ -135,3 +138,14 @@ class TestAdopting:
         with pytest.raises(NotFoundError, match="has no whole checkpoint"):
             adopt(donor, run)
         assert run.pointer().latest is None
+
+
+def test_a_change_takes_the_scores_after_it_away(root: Store) -> None:
+    """The donor's weights were those of an earlier epoch than its own."""
+    sweep = live(root, Clock())
+    sweep.begin(0, {"train.learning_rate": 0.01})
+    for epoch in (1, 2, 3):
+        sweep.score(0, epoch=epoch, value=0.1 * epoch)
+    trial = sweep.change(0, Change(2, 1, {"train.learning_rate": 0.02}), run="streets-0000-2")
+    assert [epoch for epoch, _ in trial.curve] == [1, 2]
+    assert Sweep(root, "streets").trials()[0].run_name("streets") == "streets-0000-2"

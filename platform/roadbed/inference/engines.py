@@ -11,7 +11,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import io
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
@@ -29,8 +28,9 @@ Precision = Literal["bf16", "fp32"]
 
 # What an engine needs besides torch, by the engine's name in specs.
 PACKAGES = {"torch": None, "inductor": None, "onnxruntime": "onnxruntime", "openvino": "openvino"}
-# Sizes of images that an engine keeps a session for, and that it remembers to have seen.
-SIZES_KEPT, SIZES_SEEN = 4, 64
+# Sizes of images that an engine keeps a session for, and that it remembers to have seen; and the number of images after
+# which one that did not come makes room for another.
+SIZES_KEPT, SIZES_SEEN, LATELY = 4, 64, 32
 FILES: dict[Output, str] = {"mask": "mask.onnx", "logits": "logits.onnx"}
 
 
@@ -180,35 +180,51 @@ class OpenVinoEngine:
 class _Sessions:
     """What a library makes of an export's files: for images of any size, and for each of the sizes that come often.
 
-    One for a single size is a tenth faster and gives the same bits. It is made when a size comes for the second time.
+    One for a single size is a tenth faster and gives the same bits. It is made when a size comes for the second time,
+    if there is room, or one that was not asked for lately.
     """
 
     def __init__(self, engine: str, files: Mapping[str, bytes], make: Callable[[bytes, Sides | None], Any]) -> None:
         self._engine, self._files, self._make = engine, files, make
-        self._seen: deque[tuple[Output, Sides | None]] = deque(maxlen=SIZES_SEEN)
-        self._made: dict[tuple[Output, Sides | None], Any] = {}
-        self._of("mask", None)
+        self._for_any: dict[Output, Any] = {}
+        self._for_one: dict[tuple[Output, Sides], Any] = {}
+        self._asked_at: dict[tuple[Output, Sides], int] = {}
+        self._num_asked = 0
+        self._any("mask")
 
     def of(self, output: Output, image_HW3: ImageArray) -> Any:
         """The session for an image. Raises DamagedError if the library cannot use the file."""
-        sides = (image_HW3.shape[0], image_HW3.shape[1])
-        if (output, sides) in self._made or (output, sides) in self._seen:
-            return self._of(output, sides)
-        self._seen.append((output, sides))
-        return self._of(output, None)
-
-    def _of(self, output: Output, sides: Sides | None) -> Any:
-        made = self._made.pop((output, sides), None)
-        if made is None:
+        key = (output, (image_HW3.shape[0], image_HW3.shape[1]))
+        self._num_asked += 1
+        came_before = key in self._asked_at
+        self._asked_at.pop(key, None)
+        self._asked_at[key] = self._num_asked  # the first in order is the one that was not asked for longest
+        if len(self._asked_at) > SIZES_SEEN:
+            del self._asked_at[next(iter(self._asked_at))]
+        if key not in self._for_one and came_before and self._has_room():
             try:
-                made = self._make(self._files[FILES[output]], sides)
+                self._for_one[key] = self._make(self._files[FILES[output]], key[1])
+            except Exception:  # the libraries' own errors have no common base; the other session says what is wrong
+                return self._any(output)
+        return self._for_one.get(key) or self._any(output)
+
+    def _has_room(self) -> bool:
+        """Whether another session may be made; the one that was not asked for longest goes, if that was long ago."""
+        if len(self._for_one) < SIZES_KEPT:
+            return True
+        oldest = min(self._for_one, key=lambda key: self._asked_at.get(key, 0))
+        if self._num_asked - self._asked_at.get(oldest, 0) < LATELY:
+            return False
+        del self._for_one[oldest]
+        return True
+
+    def _any(self, output: Output) -> Any:
+        if output not in self._for_any:
+            try:
+                self._for_any[output] = self._make(self._files[FILES[output]], None)
             except Exception as error:  # the libraries' own errors have no common base
                 raise _unusable(self._engine, output, error) from error
-        self._made[output, sides] = made  # the last in order is the last used
-        single = [key for key in self._made if key[1] is not None]
-        for key in single[:-SIZES_KEPT]:
-            del self._made[key]
-        return made
+        return self._for_any[output]
 
 
 @functools.cache

@@ -252,7 +252,8 @@ def _compare(
     canary = None
     for image_HW3, truth_HW in frames:
         if canary is None:
-            engine.mask(image_HW3)  # what the first image alone costs
+            for _ in range(2):  # what the first image of a size costs, and the second
+                engine.mask(image_HW3)
         expected, reference_s = _timed(reference, image_HW3)
         found, seconds = _timed(engine, image_HW3)
         equal.append(float((found == expected).mean()))

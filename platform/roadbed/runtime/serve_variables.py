@@ -35,7 +35,10 @@ _LINES = """
 """
 _SCRIPT = """#!/bin/sh
 for word in "$@"; do
-    case "$word" in *.cfg) sed -i '/^{anchor}$/r {lines}' "$word" ;; esac
+    case "$word" in *.cfg)
+        grep -q '^{anchor}$' "$word" || {{ echo "this Ray writes another haproxy.cfg than is known" >&2; exit 1; }}
+        sed -i '/^{anchor}$/r {lines}' "$word" ;;
+    esac
 done
 exec {command} "$@"
 """

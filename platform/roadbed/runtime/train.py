@@ -91,19 +91,21 @@ def with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:
 
     Workers and later starts must all mean the same weights, wherever they run and whenever the alias moves.
     """
-    text = job.model.weights
+    there = run.spec() if run.pointer().latest is not None else None
+    began_with = parse_job(there, origin=f"{run.uri}/spec.yaml").model.weights if there else ""
+    text = fixed_weights(job.model.weights, began_with, registry)
+    return job.model_copy(update={"model": job.model.model_copy(update={"weights": text})})
+
+
+def fixed_weights(text: str, began_with: str, registry: Registry) -> str:
+    """`model.weights` with a version in place of an alias, that of `began_with` if it is of the same name."""
     if looks_like_reference(text) and "@" in text:
         name = text.partition("@")[0]
-        there = run.spec()
-        began_with = parse_job(there, origin=f"{run.uri}/spec.yaml").model.weights if there else ""
-        if began_with.startswith(f"{name}:") and run.pointer().latest is not None:
-            text = began_with
-        else:
-            version = registry.resolve(text)
-            text = f"{version.name}:{version.number}"
-    elif Path(text).is_file():
-        text = str(Path(text).absolute())
-    return job.model_copy(update={"model": job.model.model_copy(update={"weights": text})})
+        if began_with.startswith(f"{name}:"):
+            return began_with
+        version = registry.resolve(text)
+        return f"{version.name}:{version.number}"
+    return str(Path(text).absolute()) if Path(text).is_file() else text
 
 
 def begin_run(job: TrainJob, run: Run) -> None:

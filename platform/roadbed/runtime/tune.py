@@ -17,16 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import ray
 from ray import tune
+from ray.tune import TuneError
 
 from roadbed.data.dataset import Dataset
 from roadbed.errors import RoadbedError, StoppedError, UsageError
 from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
 from roadbed.runtime.local.variables import variables_set
-from roadbed.runtime.session import own_signals, ray_connection, worker_environment
+from roadbed.runtime.session import last_line, own_signals, ray_connection, worker_environment
+from roadbed.runtime.train import fixed_weights
 from roadbed.runtime.tune_search import Asker, Budget, Recorder, Silent, make_scheduler, remind, tell
-from roadbed.runtime.tune_trial import ENVIRONMENT, NUMBER, RUN, SPEC, run_trial
+from roadbed.runtime.tune_trial import NUMBER, RUN, run_trial
 from roadbed.spec import TuneJob, WorkersSpec, dump_job, parse_kind
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
@@ -36,8 +39,11 @@ from roadbed.tuning.study import Study
 from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord, read_result, result_of, wall_s
 
 FOLLOW_INTERVAL_S = 2.0
-# Of the process that follows a trial: no CPU, which the trial's workers need, but Ray wants something to be asked for.
-DRIVER_RESOURCES = {"memory": 1_000_000}
+# Of the process that follows a trial: no CPU, which the trial's workers need; on the node of this process, for Tune's
+# scratch is a folder here.
+DRIVER_BYTES, ON_THIS_NODE = 1_000_000, 0.001
+# How often Tune starts such a process anew; its run goes on from its last checkpoint.
+MAX_FAILURES = 3
 # Trials may end without a score; tables and logs are not Tune's to write.
 SETTINGS_OF_TUNE: dict[str, str | None] = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -71,7 +77,7 @@ def complete_sweep(
     root = open_store(job.output.store)
     dataset = Dataset.open(job.data.uri)
     sweep = Sweep(root, job.name)
-    _begin(job, sweep)
+    job = _begin(job, sweep, Registry(root))
     if not takeover:
         sweep.run.wait_until_free(notify=notify)
     if _numbers_to_do(job, sweep.trials()):
@@ -89,14 +95,23 @@ def complete_sweep(
     return Swept(read_result(sweep), version)
 
 
-def _begin(job: TuneJob, sweep: Sweep) -> None:
-    """Write the sweep's spec, or check that the one that is there is the same but for `MAY_CHANGE`."""
-    there = parse_kind(TuneJob, sweep.run.begin(dump_job(job)), origin=f"{sweep.run.uri}/spec.yaml")
+def _begin(job: TuneJob, sweep: Sweep, registry: Registry) -> TuneJob:
+    """Write the sweep's spec, or check that the one that is there is the same but for `MAY_CHANGE`.
+
+    The job with the version that an alias of `model.weights` named when the sweep began.
+    """
+    origin = f"{sweep.run.uri}/spec.yaml"
+    text = sweep.run.spec()
+    before = None if text is None else parse_kind(TuneJob, text, origin=origin)
+    weights = fixed_weights(job.model.weights, before.model.weights if before else "", registry)
+    job = job.model_copy(update={"model": job.model.model_copy(update={"weights": weights})})
+    there = parse_kind(TuneJob, sweep.run.begin(dump_job(job)), origin=origin)
     if keys := differing_keys(there, job, ignore=MAY_CHANGE):
         raise UsageError(
             f"sweep {job.name} was begun with another {', '.join(keys)} ({sweep.run.uri}/spec.yaml); to go on with it "
             f"use that spec, to begin another sweep give it another name"
         )
+    return job
 
 
 def _numbers_to_do(job: TuneJob, trials: Mapping[int, TrialRecord]) -> list[int]:
@@ -115,6 +130,8 @@ def _sweep_on(
     with ray_connection(num_cpus=fitting, needs_dashboard=True) as resources:
         at_once = min(most, num_concurrent(workers, resources))
         notify(f"{at_once} trial{'s' * (at_once > 1)} at a time ({_arithmetic(workers, resources)})")
+        if job.tune.scheduler.kind == "pbt" and at_once < 2:
+            raise UsageError("tune.scheduler.kind: pbt compares trials that train at once, but one fits; take asha")
         trials = sweep.trials()
         attempt = sweep.run.claim(details={"num_trials": job.tune.trials})
         live = LiveSweep(attempt, trials)
@@ -129,7 +146,10 @@ def _sweep_on(
             try:
                 why = _tune(job, sweep, live, at_once=at_once)
                 state, reason = ("stopped", why) if why else ("finished", None)
+            except (KeyboardInterrupt, SystemExit):  # SIGTERM, or a second Ctrl-C
+                state, reason = "stopped", (why := BY_USER)
             finally:
+                _let_go(sweep, live, reason or "")
                 step, told = progress()
                 attempt.finish(state, reason=reason, step=step, progress=told)
     if why == BY_USER:
@@ -158,13 +178,17 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
         record = live.begin(number, _values(job, study, live, number))
         remind(scheduler, trial_id, record)
         names = {NUMBER: number, RUN: record.run_name(job.name)}
-        return {**record.values_now, **names, SPEC: dump_job(job), ENVIRONMENT: worker_environment()}
+        return {**record.values_now, **names}
 
     scratch_folder = tempfile.TemporaryDirectory(prefix="roadbed-tune-", ignore_cleanup_errors=True)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its advice is about files that nobody reads
     with variables_set(SETTINGS_OF_TUNE), scratch_folder as scratch, own_signals():
         tuner = tune.Tuner(
-            tune.with_resources(run_trial, DRIVER_RESOURCES),
+            tune.with_resources(
+                # Not part of what Tune writes into its files: the environment has secrets.
+                tune.with_parameters(run_trial, spec=dump_job(job), environment=worker_environment()),
+                {"memory": DRIVER_BYTES, f"node:{ray.util.get_node_ip_address()}": ON_THIS_NODE},
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=Asker(ask),
                 scheduler=scheduler,
@@ -175,16 +199,25 @@ def _tune(job: TuneJob, sweep: Sweep, live: LiveSweep, *, at_once: int) -> str:
                 name=job.name,
                 storage_path=scratch,
                 stop=budget,
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[Recorder(job, sweep, live, study), Silent()],
                 verbose=0,
             ),
         )
-        tuner.fit()
-    why = budget.why or (BY_USER if _numbers_to_do(job, live.trials) else "")
+        try:
+            tuner.fit()
+        except TuneError as error:
+            raise RoadbedError(f"sweep {job.name}: {last_line(error)}") from error
+    return budget.why or (BY_USER if _numbers_to_do(job, live.trials) else "")
+
+
+def _let_go(sweep: Sweep, live: LiveSweep, why: str) -> None:
+    """The trials that did not end are nobody's any more. Raises FencedError if they are another start's."""
+    live.check_fence()
+    live.pause()
     for trial in live.trials.values():
         if not trial.is_over:
             sweep.run_of(trial).fail(why, state="stopped")
-    return why
 
 
 def _study(job: TuneJob, live: LiveSweep) -> Study:

@@ -20,13 +20,11 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from roadbed.runs import RunFigures
-from roadbed.runtime.tune_trial import DONOR, EPOCH, NUMBER, RUN, SCORE
+from roadbed.runtime.tune_trial import CHANGE, EPOCH, NUMBER, RUN, SCORE
 from roadbed.spec import Dimension, TuneJob
 from roadbed.tuning.results import Change, TrialState
 from roadbed.tuning.study import Study
 from roadbed.tuning.sweep import BASELINE, LiveSweep, Sweep, TrialRecord
-
-NEVER_S = 1e9
 
 
 class _OfThisStart:
@@ -79,14 +77,14 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
         number = result[NUMBER]
         record = self._live.trials[number]
         if result[RUN] != record.run_name(self._sweep.name):
+            self._live.change(number, Change(**result[CHANGE]), run=result[RUN])
             self._sweep.run_of(record).fail(f"goes on as {result[RUN]}", state="stopped")
-            values = {path: trial.config[path] for path in self._job.tune.space}
-            self._live.change(number, Change(record.curve[-1][0] if record.curve else 0.0, result[DONOR], values))
         self._live.score(number, epoch=result[EPOCH], value=result[SCORE])
         self._study.report(number, result[EPOCH], result[SCORE])
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial's process ended: its run is finished or has failed, or Tune stopped it."""
+        self._live.check_fence()
         record = self._live.trials[trial.config[NUMBER]]
         run = self._sweep.run_of(record)
         status = run.status()
@@ -100,11 +98,18 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
             self._end(record, "stopped", why)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """A trial's process broke."""
+        """A trial's process broke, again and again."""
+        self._live.check_fence()
         record = self._live.trials[trial.config[NUMBER]]
+        run = self._sweep.run_of(record)
+        status = run.status()
+        if status is not None and status.state == "finished":
+            self._catch_up(record, RunFigures.of(run, status))
+            self._end(record, "finished", "")
+            return
         lines = str(trial.get_error() or "").strip().splitlines()
         reason = lines[-1] if lines else "its process ended"
-        self._sweep.run_of(record).fail(reason)
+        run.fail(reason)
         self._end(record, "failed", reason)
 
     def _catch_up(self, record: TrialRecord, figures: RunFigures) -> None:
@@ -166,7 +171,7 @@ def make_scheduler(job: TuneJob) -> TrialScheduler:
         return ASHAScheduler(**common, max_t=epochs, **settings)
     if spec.kind == "median":
         settings = {"grace_period": spec.grace_epochs, "min_samples_required": spec.min_trials}
-        return _Median(**common, min_time_slice=NEVER_S, **settings)
+        return _Median(**common, **settings)
     if spec.kind == "pbt":
         return _Population(
             **common,
@@ -195,12 +200,22 @@ class _Earlier:
 
 
 class _Median(MedianStoppingRule):  # type: ignore[misc]
-    """Ray's rule breaks on trials that end without a score."""
+    """Ray's rule breaks on trials that end without a score, and lets one wait while there are too few to compare."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """As Ray has it. A trial that goes on has what it was scored before."""
+        super().on_trial_add(tune_controller, trial)
+        earlier = self._results.pop(_Earlier(trial.trial_id), None)
+        if earlier and not isinstance(trial, _Earlier):
+            self._results[trial] = earlier
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """As Ray has it."""
         if SCORE in result:
             super().on_trial_complete(tune_controller, trial, result)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
+        return str(TrialScheduler.CONTINUE)
 
 
 class _Population(PopulationBasedTraining):  # type: ignore[misc]

@@ -7,7 +7,7 @@ gets none from Ray's own callback.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import os
 import tempfile
@@ -21,7 +21,7 @@ from ray import tune
 from ray.train import UserCallback
 from ray.util.queue import Empty, Queue
 
-from roadbed.errors import RoadbedError, StoreError
+from roadbed.errors import FencedError, RoadbedError, StoreError
 from roadbed.registry import Registry
 from roadbed.runs import LIVE, Run
 from roadbed.runtime.train import begin_run, train_in_session, with_fixed_weights
@@ -35,9 +35,9 @@ DONOR_PATIENCE_S = 60.0
 WHERE = "where.json"
 
 # What a trial's configuration holds besides the values of the space.
-SPEC, NUMBER, RUN, ENVIRONMENT = "spec", "trial", "run", "environment"
-# What a trial reports.
-SCORE, EPOCH, DONOR = "score", "epoch", "donor"
+NUMBER, RUN = "trial", "run"
+# What a trial reports, besides those two; after a change also where it came from.
+SCORE, EPOCH, STEP, CHANGE = "score", "epoch", "step", "change"
 
 
 class Scores(UserCallback):  # type: ignore[misc]
@@ -50,42 +50,38 @@ class Scores(UserCallback):  # type: ignore[misc]
         """As Ray has it."""
         told = metrics[0]
         if told["is_evaluated"]:
-            self.queue.put({EPOCH: told["epochs_done"], SCORE: told[self.metric]})
+            self.queue.put({EPOCH: told["epochs_done"], STEP: told["step"], SCORE: told[self.metric]})
 
 
-def run_trial(config: Mapping[str, Any]) -> None:
-    """What Tune runs. A run that fails says so in its status; that ends the trial, not the sweep."""
-    os.environ.update(config[ENVIRONMENT])
-    sweep = parse_kind(TuneJob, config[SPEC], origin="the sweep's spec")
-    root = open_store(sweep.output.store)
-    is_baseline = config[NUMBER] == BASELINE
-    values = {} if is_baseline else {path: config[path] for path in sweep.tune.space if path in config}
+def run_trial(config: Mapping[str, Any], *, spec: str, environment: Mapping[str, str]) -> None:
+    """What Tune runs: `spec` is the sweep's, `environment` what reaches the store from here.
+
+    A run that fails says so in its status; that ends the trial, not the sweep.
+    """
+    os.environ.update(environment)
+    sweep = parse_kind(TuneJob, spec, origin="the sweep's spec")
+    root, number = open_store(sweep.output.store), config[NUMBER]
+    if number == BASELINE:
+        _train(sweep.trial(config[RUN], {}), Run(root, config[RUN]))  # unseen by the scheduler: nothing ends it early
+        return
+    values = {path: config[path] for path in sweep.tune.space if path in config}
     checkpoint = tune.get_checkpoint()
     where = {} if checkpoint is None else _read_where(checkpoint)
-    name, donor = _run_and_donor(root, sweep.name, config, where)
-    run, told = Run(root, name), {}
-    if donor is not None:
-        _go_on_from(Run(root, donor), run)
-        told = {DONOR: where[NUMBER]}
-    job, told = sweep.trial(name, values), {NUMBER: config[NUMBER]} | told
-    if is_baseline:
-        _train(job, run)  # unseen by the scheduler, so that nothing ends it early
-    else:
-        _train_and_report(job, run, metric=sweep.tune.metric, told=told)
+    run, told = Run(root, where.get(RUN, config[RUN])), {NUMBER: number}
+    if where.get(NUMBER, number) != number:
+        donor, run = run, Run(root, _next_name(root, sweep.name, number))
+        _go_on_from(donor, run, step=where[STEP])
+        told[CHANGE] = {"epoch": where[EPOCH], "donor": where[NUMBER], "values": values}
+    _train_and_report(sweep.trial(run.name, values), run, metric=sweep.tune.metric, told=told)
 
 
-def _run_and_donor(
-    root: Store, sweep: str, config: Mapping[str, Any], where: Mapping[str, Any]
-) -> tuple[str, str | None]:
-    """The run that this trial is now, and the one that it begins from if Tune gave it another trial's checkpoint."""
-    if not where:
-        return config[RUN], None
-    if where[NUMBER] == config[NUMBER]:
-        return where[RUN], None
-    generation = 1
-    while Run(root, trial_name(sweep, config[NUMBER], generation=generation)).spec() is not None:
-        generation += 1
-    return trial_name(sweep, config[NUMBER], generation=generation), where[RUN]
+def _next_name(root: Store, sweep: str, number: int) -> str:
+    """The first name of a trial's run after changes that nothing was written under."""
+    for generation in itertools.count(1):
+        run = Run(root, trial_name(sweep, number, generation=generation))
+        if run.spec() is None and run.pointer().latest is None:
+            return run.name
+    raise AssertionError
 
 
 def _train_and_report(job: TrainJob, run: Run, *, metric: str, told: Mapping[str, Any]) -> None:
@@ -123,16 +119,23 @@ class _Training(threading.Thread):
 
 
 def _train(job: TrainJob, run: Run, *callbacks: UserCallback) -> bool:
-    """Bring the run to its end; whether it came there. If not, its status says why."""
+    """Bring the run to its end; whether it came there. If not, its status says why, or another start has taken it.
+
+    Raises the RoadbedError of a run that has no status to say it.
+    """
     try:
         job = with_fixed_weights(job, run, Registry(open_store(job.output.store)))
         begin_run(job, run)
         status = run.status()
         if status is None or status.state != "finished":
             train_in_session(job, run, callbacks=callbacks)
+    except FencedError:
+        return False
     except RoadbedError as error:
-        with contextlib.suppress(RoadbedError):
-            run.fail(str(error))
+        run.fail(str(error))
+        status = run.status()
+        if status is None or status.state != "failed":
+            raise
         return False
     return True
 
@@ -150,7 +153,8 @@ def _reports(queue: Any, training: threading.Thread) -> Iterator[dict[str, Any]]
 
 def _report(report: Mapping[str, Any], run: Run, told: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="roadbed-trial-") as folder:
-        (Path(folder) / WHERE).write_text(json.dumps({NUMBER: told[NUMBER], RUN: run.name}))
+        where = {NUMBER: told[NUMBER], RUN: run.name, EPOCH: report[EPOCH], STEP: report[STEP]}
+        (Path(folder) / WHERE).write_text(json.dumps(where))
         tune.report({**report, **told, RUN: run.name}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
@@ -159,14 +163,15 @@ def _read_where(checkpoint: Any) -> dict[str, Any]:
         return dict(json.loads((Path(folder) / WHERE).read_text()))
 
 
-def _go_on_from(donor: Run, run: Run) -> None:
-    """Give a new run the donor's newest checkpoint. What was reported last may still be on its way to the store."""
-    if run.pointer().latest is not None:
-        return
+def _go_on_from(donor: Run, run: Run, *, step: int) -> None:
+    """Give a new run the donor's newest checkpoint: of `step` or later, which may be on its way to the store."""
     deadline = time.monotonic() + DONOR_PATIENCE_S
-    while donor.pointer().latest is None:
-        status = donor.status()
-        if status is None or status.state not in LIVE or time.monotonic() > deadline:
+    while True:
+        latest, status = donor.pointer().latest, donor.status()
+        is_live = status is not None and status.state in LIVE and time.monotonic() < deadline
+        if latest is not None and (latest.step >= step or not is_live):
+            break
+        if not is_live:
             raise StoreError(f"run {donor.name} has no whole checkpoint that {run.name} could go on from")
         time.sleep(POLL_S)
     adopt(donor, run)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from roadbed.errors import NotFoundError
+from roadbed.errors import NotFoundError, StoreError
 from roadbed.runs import Attempt, Run
 from roadbed.spec import TuneJob, parse_kind
 from roadbed.storage import Store, get_json, json_bytes
@@ -34,8 +35,8 @@ _KIND = "trials"
 class TrialRecord:
     """What a sweep knows of a trial. `values` are those that it began with; `curve` holds (epoch, score).
 
-    `worked` are the spans of time (unix seconds, from and to) that it was at work, one for each start of the sweep, the
-    last of them up to its last line.
+    `runs` are the names of the runs that it became by its changes. `worked` are the spans of time (unix seconds, from
+    and to) that it was at work, one for each start of the sweep, the last of them up to its last line.
     """
 
     number: int
@@ -44,6 +45,7 @@ class TrialRecord:
     reason: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     changes: tuple[Change, ...] = ()
+    runs: tuple[str, ...] = ()
     worked: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -65,7 +67,7 @@ class TrialRecord:
 
     def run_name(self, sweep: str) -> str:
         """The name of the run that it is, since its last change."""
-        return trial_name(sweep, self.number, generation=len(self.changes))
+        return self.runs[-1] if self.runs else trial_name(sweep, self.number)
 
 
 def trial_name(sweep: str, number: int, *, generation: int = 0) -> str:
@@ -112,7 +114,8 @@ def list_sweeps(root: Store) -> list[str]:
 class LiveSweep:
     """The side of a sweep that writes: its trials as they are, each change of them a line in the store.
 
-    Threads may share it. Raises FencedError once another start has taken the sweep.
+    Threads may share it. Raises FencedError once another start has taken the sweep. While the store does not answer the
+    lines are kept, and written with the next ones.
     """
 
     def __init__(self, attempt: Attempt, trials: Mapping[int, TrialRecord]) -> None:
@@ -134,10 +137,20 @@ class LiveSweep:
         """A trial was evaluated."""
         return self._write({"trial": number, "epoch": epoch, "value": value})
 
-    def change(self, number: int, change: Change) -> TrialRecord:
-        """A trial goes on from another one's weights."""
+    def change(self, number: int, change: Change, *, run: str) -> TrialRecord:
+        """A trial goes on from another one's weights, as another run."""
         told = {"epoch": change.epoch, "donor": change.donor, "values": dict(change.values)}
-        return self._write({"trial": number, "change": told})
+        return self._write({"trial": number, "change": told, "run": run})
+
+    def pause(self) -> None:
+        """Nobody is at work on the trials that did not end."""
+        for number, trial in self.trials.items():
+            if not trial.is_over:
+                self._write({"trial": number})
+
+    def check_fence(self) -> None:
+        """Raises FencedError once another start has taken the sweep."""
+        self._attempt.check_fence()
 
     def end(self, number: int, state: TrialState, reason: str = "") -> TrialRecord:
         """A trial ended, for good."""
@@ -147,7 +160,8 @@ class LiveSweep:
         line["at"] = round(self._attempt.run.clock(), 3)
         with self._lock:
             self._attempt.append(_KIND, line)
-            self._attempt.flush()
+            with suppress(StoreError):
+                self._attempt.flush()
             record = self._trials[line["trial"]] = _after(self._trials.get(line["trial"]), line)
         return record
 
@@ -223,5 +237,10 @@ def _after(before: TrialRecord | None, line: Mapping[str, Any]) -> TrialRecord:
         earlier = tuple(point for point in before.curve if point[0] < line["epoch"])
         return replace(told, curve=(*earlier, (line["epoch"], line["value"])))
     if "change" in line:
-        return replace(told, changes=(*before.changes, Change(**line["change"])))
-    return replace(told, state=line["state"], reason=line["reason"])
+        # What it was scored after that epoch, it was scored with weights that it has no more.
+        kept = tuple(point for point in before.curve if point[0] <= line["change"]["epoch"])
+        changes = (*before.changes, Change(**line["change"]))
+        return replace(told, curve=kept, changes=changes, runs=(*before.runs, line["run"]))
+    if "state" in line:
+        return replace(told, state=line["state"], reason=line["reason"])
+    return told
