@@ -62,6 +62,7 @@ def test_loaders_side_by_side(s3_server: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
+@pytest.mark.soak
 def test_litdata_beside_ours(s3_server: object, tmp_path: Path) -> None:
     pytest.importorskip("litdata", reason="litdata is not installed: pip install litdata")
     names = ["roadbed-uint8", "litdata"]
@@ -77,6 +78,7 @@ def test_litdata_beside_ours(s3_server: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
+@pytest.mark.soak
 def test_encodings_side_by_side(s3_server: object, tmp_path: Path) -> None:
     names = ["jpeg-png", "zstd-zstd"]
     path, plot = tmp_path / "out" / "encodings.json", tmp_path / "out" / "encodings.png"

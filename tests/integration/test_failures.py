@@ -107,6 +107,7 @@ def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_chec
         assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
+@pytest.mark.soak
 def test_a_lone_worker_that_is_frozen_is_noticed_by_ray_and_a_pattern_forbids_its_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,8 @@ from textwrap import shorten
 from typing import Any
 
 from roadbed.errors import RoadbedError, UsageError
+from roadbed.runtime.local.processes import free_ports
+from roadbed.runtime.local.variables import variables_set
 from roadbed.spec import WorkersSpec
 
 PROBE_TIMEOUT_S = 10.0
@@ -43,11 +45,12 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
 
 
 @contextmanager
-def ray_connection(*, num_cpus: int, needs_dashboard: bool = False) -> Iterator[dict[str, float]]:
+def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict[str, float]]:
     """The Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time; the resources it has.
 
-    One of our own says that it has `num_cpus` CPUs or more, and has a dashboard only where it is needed: what asks Ray
-    for the state of its actors goes through it.
+    One of our own says that it has `num_cpus` CPUs or more. `needs_state`: processes of Ray's will ask it for the state
+    of others. They do so through the dashboard, which it is given then; and they are told the address in their
+    environment, for Ray lets them guess it, which fails where a machine has several.
     """
     with ExitStack() as stack:
         settings: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
@@ -57,10 +60,16 @@ def ray_connection(*, num_cpus: int, needs_dashboard: bool = False) -> Iterator[
             settings = {
                 "address": "local",
                 "num_cpus": max(os.cpu_count() or 1, num_cpus),
-                "include_dashboard": needs_dashboard,
+                "include_dashboard": needs_state,
                 "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(scratch / "ray"),
             }
+            if needs_state:
+                port = free_ports(1)[0]
+                stack.enter_context(variables_set({"RAY_GCS_SERVER_PORT": str(port)}))
+                settings["runtime_env"] = {"env_vars": {"RAY_ADDRESS": f"127.0.0.1:{port}"}}
+        elif needs_state:
+            settings["runtime_env"] = {"env_vars": {"RAY_ADDRESS": settings["address"]}}
         import ray
 
         _read_environment_anew()

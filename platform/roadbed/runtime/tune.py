@@ -127,7 +127,7 @@ def _sweep_on(
     workers = job.workers
     most = job.tune.max_concurrent or job.tune.trials
     fitting = workers.num_workers.min * workers.cpus_per_worker
-    with ray_connection(num_cpus=fitting, needs_dashboard=True) as resources:
+    with ray_connection(num_cpus=fitting, needs_state=True) as resources:
         at_once = min(most, num_concurrent(workers, resources))
         notify(f"{at_once} trial{'s' * (at_once > 1)} at a time ({_arithmetic(workers, resources)})")
         if job.tune.scheduler.kind == "pbt" and at_once < 2:

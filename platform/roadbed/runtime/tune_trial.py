@@ -26,7 +26,7 @@ from roadbed.registry import Registry
 from roadbed.runs import LIVE, Run
 from roadbed.runtime.train import begin_run, train_in_session, with_fixed_weights
 from roadbed.spec import TrainJob, TuneJob, parse_kind
-from roadbed.storage import Store, open_store
+from roadbed.storage import Store, get_json, open_store
 from roadbed.training.adopt import adopt
 from roadbed.tuning.sweep import BASELINE, trial_name
 
@@ -70,8 +70,8 @@ def run_trial(config: Mapping[str, Any], *, spec: str, environment: Mapping[str,
     run, told = Run(root, where.get(RUN, config[RUN])), {NUMBER: number}
     if where.get(NUMBER, number) != number:
         donor, run = run, Run(root, _next_name(root, sweep.name, number))
-        _go_on_from(donor, run, step=where[STEP])
-        told[CHANGE] = {"epoch": where[EPOCH], "donor": where[NUMBER], "values": values}
+        epoch = _go_on_from(donor, run, step=where[STEP])
+        told[CHANGE] = {"epoch": epoch, "donor": where[NUMBER], "values": values}
     _train_and_report(sweep.trial(run.name, values), run, metric=sweep.tune.metric, told=told)
 
 
@@ -153,7 +153,7 @@ def _reports(queue: Any, training: threading.Thread) -> Iterator[dict[str, Any]]
 
 def _report(report: Mapping[str, Any], run: Run, told: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="roadbed-trial-") as folder:
-        where = {NUMBER: told[NUMBER], RUN: run.name, EPOCH: report[EPOCH], STEP: report[STEP]}
+        where = {NUMBER: told[NUMBER], RUN: run.name, STEP: report[STEP]}
         (Path(folder) / WHERE).write_text(json.dumps(where))
         tune.report({**report, **told, RUN: run.name}, checkpoint=tune.Checkpoint.from_directory(folder))
 
@@ -163,8 +163,11 @@ def _read_where(checkpoint: Any) -> dict[str, Any]:
         return dict(json.loads((Path(folder) / WHERE).read_text()))
 
 
-def _go_on_from(donor: Run, run: Run, *, step: int) -> None:
-    """Give a new run the donor's newest checkpoint: of `step` or later, which may be on its way to the store."""
+def _go_on_from(donor: Run, run: Run, *, step: int) -> int:
+    """Give a new run the donor's newest checkpoint: of `step` or later, which may be on its way to the store.
+
+    The number of epochs that it was trained for.
+    """
     deadline = time.monotonic() + DONOR_PATIENCE_S
     while True:
         latest, status = donor.pointer().latest, donor.status()
@@ -174,4 +177,5 @@ def _go_on_from(donor: Run, run: Run, *, step: int) -> None:
         if not is_live:
             raise StoreError(f"run {donor.name} has no whole checkpoint that {run.name} could go on from")
         time.sleep(POLL_S)
-    adopt(donor, run)
+    state = get_json(run.store.child(adopt(donor, run).key), "state.json")
+    return int(state["epoch"]) + bool(state.get("is_unscored"))
