@@ -146,6 +146,16 @@ def test_a_mask_is_that_of_predict(endpoint: Served, registry: Registry) -> None
     assert (status, json.loads(answer)["error"]["code"]) == (415, "not_an_image")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_masks_of_every_format_are_those_of_predict(endpoint: Served, registry: Registry, kind: str) -> None:
+    body = saved(pixels(61, 83), kind)
+    status, headers, mask = ask(endpoint, body)
+    assert status == 200, mask
+    with Image.open(io.BytesIO(mask)) as picture:
+        expected = Predictor.load(registry.resolve(headers["x-model"])).predict(read_image(body))
+        assert np.array_equal(np.asarray(picture), expected)
+
+
 def test_promotions_under_load_lose_nothing(endpoint: Served, registry: Registry) -> None:
     """Every answer of four askers is right for the version that it names, from the first to the second and back."""
     body, image = saved(pixels()), read_image(saved(pixels()))
