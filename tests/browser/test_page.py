@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import socket
 import threading
 import urllib.request
@@ -35,21 +34,6 @@ pytestmark = pytest.mark.browser
 DESKTOP, PHONE = (1280, 800), (390, 844)
 MEGAPIXELS = 0.3
 PATIENCE_MS = 60_000
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright: pip install 'playwright>=1.50' (it is in the group dev)"
-    )
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser on PATH ({', '.join(BROWSERS)}): apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from sweep_examples import asha_sweep, pbt_sweep, sweep, trial
 pytestmark = pytest.mark.browser
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&"
 
 
@@ -28,20 +25,6 @@ def hostile_sweep() -> SweepResult:
 
 
 SWEEPS = {"stops": asha_sweep, "population": pbt_sweep, "many": lambda: asha_sweep(60), "hostile": hostile_sweep}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright: pip install 'playwright>=1.50' (it is in the group dev)"
-    )
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser on PATH ({', '.join(BROWSERS)}): apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module", params=SWEEPS)

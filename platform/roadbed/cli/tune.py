@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from roadbed.cli.progress import LINE_EVERY_S
 from roadbed.cli.store import connection
 
 if TYPE_CHECKING:
     from roadbed.tuning.results import SweepResult
-
-LINE_EVERY_S = 15.0
 
 
 @click.command()

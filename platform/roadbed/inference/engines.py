@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -105,6 +105,7 @@ class OnnxRuntimeEngine:
 
         self.note = f"ONNX Runtime {onnxruntime.__version__}, float32, {threads} thread{'s' * (threads > 1)}"
         self._threads = threads
+        self._side_names: Sequence[str] = ()
         self._sessions = _Sessions(self.name, files, self._make)
 
     def mask(self, image_HW3: ImageArray) -> ImageArray:
@@ -125,12 +126,12 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = ["CPUExecutionProvider"]
+        for name, side in zip(self._side_names, sides or (), strict=False):
+            options.add_free_dimension_override_by_name(name, side)
         made = onnxruntime.InferenceSession(file, options, providers=providers)
         if sides is None:
-            return made
-        for name, side in zip(made.get_inputs()[0].shape[1:3], sides, strict=True):
-            options.add_free_dimension_override_by_name(name, side)
-        return onnxruntime.InferenceSession(file, options, providers=providers)
+            self._side_names = made.get_inputs()[0].shape[1:3]
+        return made
 
 
 class OpenVinoEngine:

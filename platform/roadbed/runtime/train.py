@@ -26,7 +26,7 @@ from roadbed.runtime.judgement import Start, last_words
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import own_signals, ray_session
 from roadbed.runtime.trainer import build_trainer, settings_of_ray
-from roadbed.spec import TrainJob, dump_job, parse_job
+from roadbed.spec import DataSpec, TrainJob, dump_job, parse_job
 from roadbed.spec.load import differing_keys
 from roadbed.storage import open_store
 from roadbed.training.publish import publish_best
@@ -61,10 +61,7 @@ def complete(
     UsageError or RoadbedError with the reason.
     """
     root = open_store(job.output.store)
-    dataset = Dataset.open(job.data.uri)
-    for split in (job.data.train_split, job.data.eval_split):
-        if not dataset.split(split).class_pixels.sum():
-            raise UsageError(f"{dataset.uri}: split {split} has no labelled pixel; prepare it with samples and masks")
+    dataset = labelled_dataset(job.data)
     run = Run(root, job.name)
     job = with_fixed_weights(job, run, Registry(root))
     begin_run(job, run)
@@ -84,6 +81,15 @@ def complete(
     if job.output.register_as:
         version, _ = publish_best(job, run, dataset, Registry(root), name=job.output.register_as)
     return Trained(run, status, version, is_new)
+
+
+def labelled_dataset(data: DataSpec) -> Dataset:
+    """The dataset to train and score on. Raises UsageError if one of its two splits has no labels."""
+    dataset = Dataset.open(data.uri)
+    for split in (data.train_split, data.eval_split):
+        if not dataset.split(split).class_pixels.sum():
+            raise UsageError(f"{dataset.uri}: split {split} has no labelled pixel; prepare it with samples and masks")
+    return dataset
 
 
 def with_fixed_weights(job: TrainJob, run: Run, registry: Registry) -> TrainJob:

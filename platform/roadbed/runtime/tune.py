@@ -27,7 +27,7 @@ from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import last_line, own_signals, ray_connection, worker_environment
-from roadbed.runtime.train import fixed_weights
+from roadbed.runtime.train import fixed_weights, labelled_dataset
 from roadbed.runtime.tune_search import Asker, Budget, Recorder, Silent, make_scheduler, remind, tell
 from roadbed.runtime.tune_trial import NUMBER, RUN, run_trial
 from roadbed.spec import TuneJob, WorkersSpec, dump_job, parse_kind
@@ -75,7 +75,7 @@ def complete_sweep(
     RoadbedError with the reason: that no trial ended well is one.
     """
     root = open_store(job.output.store)
-    dataset = Dataset.open(job.data.uri)
+    dataset = labelled_dataset(job.data)
     sweep = Sweep(root, job.name)
     job = _begin(job, sweep, Registry(root))
     if not takeover:

@@ -23,7 +23,20 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 SWEEP_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?$"
 
 
-class TrainJob(Section):
+class _Training(Section):
+    """What a training job has, and the trials of a sweep share."""
+
+    kind: str
+    name: str
+    data: DataSpec
+    model: ModelSpec = ModelSpec()
+    loss: LossSpec = LossSpec()
+    train: TrainSpec = TrainSpec()
+    workers: WorkersSpec = WorkersSpec()
+    output: OutputSpec = OutputSpec()
+
+
+class TrainJob(_Training):
     """Train one model on one dataset."""
 
     kind: Literal["train"] = Field("train", description="what the job does")
@@ -31,12 +44,6 @@ class TrainJob(Section):
         pattern=NAME_PATTERN,
         description="name of the run: lower-case letters, digits and dashes; started again, a run goes on",
     )
-    data: DataSpec
-    model: ModelSpec = ModelSpec()
-    loss: LossSpec = LossSpec()
-    train: TrainSpec = TrainSpec()
-    workers: WorkersSpec = WorkersSpec()
-    output: OutputSpec = OutputSpec()
 
     @model_validator(mode="after")
     def _every_worker_has_a_lane(self) -> TrainJob:
@@ -59,7 +66,7 @@ class TrainJob(Section):
         return self
 
 
-class TuneJob(Section):
+class TuneJob(_Training):
     """Train one model many times, with other values each time, and register the best."""
 
     kind: Literal["tune"] = Field("tune", description="what the job does")
@@ -67,12 +74,6 @@ class TuneJob(Section):
         pattern=SWEEP_PATTERN,
         description="name of the sweep, up to 31 lower-case letters, digits and dashes; trials are named NAME-NUMBER",
     )
-    data: DataSpec
-    model: ModelSpec = ModelSpec()
-    loss: LossSpec = LossSpec()
-    train: TrainSpec = TrainSpec()
-    workers: WorkersSpec = WorkersSpec()
-    output: OutputSpec = OutputSpec()
     tune: TuneSpec
 
     @model_validator(mode="after")
@@ -107,11 +108,7 @@ class TuneJob(Section):
         """The train job that a trial without values would be."""
         return TrainJob(
             name=name,
-            data=self.data,
-            model=self.model,
-            loss=self.loss,
-            train=self.train,
-            workers=self.workers,
+            **{key: getattr(self, key) for key in _Training.model_fields if key not in ("kind", "name", "output")},
             output=self.output.model_copy(update={"register_as": None}),
         )
 
