@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +157,75 @@ def test_a_population_takes_weights_from_its_better_half(dataset: Dataset, tmp_p
         assert 1e-8 <= trial.values_now["train.learning_rate"] <= 0.03
         assert f"learning_rate: {trial.values_now['train.learning_rate']}" in (run.spec() or "")
         assert trial.curve[-1][0] == EPOCHS
+
+
+@pytest.mark.soak
+def test_a_batch_that_does_not_fit_into_memory_is_named_and_the_rest_goes_on(dataset: Dataset, tmp_path: Path) -> None:
+    """On a Ray of the sweep's own, whose processes may have little more memory than they need to live."""
+    sizes = {"choice": [[3072, 3072], [64, 64]]}
+    tune = {"space": {"data.crop_px": sizes}, "trials": 2, "searcher": "grid", "baseline": False, "max_concurrent": 1}
+    spec = spec_file(tmp_path, "memory", tune)
+    changed = yaml.safe_load(spec.read_text())
+    changed["train"] |= {"global_batch": 31, "micro_batch": 31}
+    changed["workers"]["retries"] = {"memory": 0}
+    spec.write_text(yaml.safe_dump(changed))
+    # Ray maps its shared memory into every process: three tenths of the machine's, or what /dev/shm has room for.
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = int(10e9 + min(0.3 * memory, shutil.disk_usage("/dev/shm").free))
+    environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "roadbed", "tune", str(spec)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"PYTHONWARNINGS": "ignore"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
+    ) as process:
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    trials = Sweep(open_store(ROOT_URI), "memory").trials()
+    assert [trials[number].state for number in range(2)] == ["failed", "finished"]
+    assert "allocate memory" in trials[0].reason
+    assert "lower" in trials[0].reason, "what to do about it"
+
+
+@pytest.mark.soak
+def test_a_budget_ends_a_sweep_which_goes_on_with_a_larger_one(dataset: Dataset, tmp_path: Path) -> None:
+    tune = {"space": {"train.learning_rate": {"uniform": [0.001, 0.1]}}, "trials": 1, "baseline": False}
+    spec = spec_file(tmp_path, "budget", tune | {"hours": 0.015, "scheduler": {"kind": "none"}})
+    changed = yaml.safe_load(spec.read_text())
+    changed["train"]["epochs"] = 5000
+    spec.write_text(yaml.safe_dump(changed))
+    sweep = Sweep(open_store(ROOT_URI), "budget")
+    steps = []
+    for hours in (0.015, 0.03):
+        with start("tune", spec, "--set", f"tune.hours={hours}") as process:
+            _, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, err
+        assert f"the sweep has taken its {hours:g} hours (tune.hours); raise it and start the sweep again" in err
+        (trial,) = sweep.trials().values()
+        assert not trial.is_over
+        latest = sweep.run_of(trial).pointer().latest
+        assert latest is not None
+        steps.append(latest.step)
+    assert sweep.run_of(trial).attempts()[1][1]["resumed_step"] == steps[0] < steps[1]
+
+
+@pytest.mark.soak
+def test_the_benchmark_trains_the_same_trials_three_times(dataset: Dataset, tmp_path: Path) -> None:
+    rates = {"uniform": [0.001, 0.1]}
+    tune = {"space": {"train.learning_rate": rates}, "trials": 2, "scheduler": {"kind": "asha", "reduction_factor": 2}}
+    path = tmp_path / "figures.json"
+    with start("bench", "tune", spec_file(tmp_path, "benched", tune), "--json", path) as process:
+        out, err = process.communicate(timeout=2 * PATIENCE_S)
+    assert process.returncode == 0, err
+    figures = json.loads(path.read_text())
+    scheduled, whole, bare = figures["passes"]
+    assert scheduled["epochs"] <= whole["epochs"] == bare["epochs"] == 2 * EPOCHS
+    assert whole["best"] == pytest.approx(bare["best"], abs=1e-9), "on Ray or not, the same trials"
+    assert f"over those without: {figures['epoch_share']:.2f}" in out
+    assert not list(open_store(ROOT_URI).list("bench/")), "the runs of a benchmark are nobody's afterwards"
 
 
 def test_a_trial_that_never_fits_is_refused_with_the_arithmetic() -> None:

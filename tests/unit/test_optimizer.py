@@ -1,14 +1,15 @@
-"""Learning rates of the parts of a model."""
+"""Learning rates of the parts of a model, and the average of its weights."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import pytest
+import torch
 
 from roadbed.models import SegmentationModel, build_model
 from roadbed.spec import ModelSpec, TrainSpec
-from roadbed.training.optimizer import BACKBONE_STEPS, build_optimizer, set_learning_rate
+from roadbed.training.optimizer import BACKBONE_STEPS, AveragedModel, build_optimizer, set_learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,14 @@ def test_biases_and_norms_are_not_decayed(model: SegmentationModel) -> None:
     optimizer = build_optimizer(model, TrainSpec(weight_decay=0.1, first_layer_rate_factor=0.5))
     for group in optimizer.param_groups:
         assert all((parameter.ndim > 1) == (group["weight_decay"] > 0) for parameter in group["params"])
+
+
+def test_the_average_follows_the_weights_also_those_that_a_checkpoint_put_there(model: SegmentationModel) -> None:
+    averaged = AveragedModel(model, decay=0.9)
+    before = {name: tensor.clone() for name, tensor in averaged.model.state_dict().items()}
+    model.load_state_dict({name: tensor + 1 for name, tensor in before.items()})
+    averaged.update(step=2)
+    decay = 3 / 12
+    for name, tensor in averaged.model.state_dict().items():
+        moved = before[name] + (1 - decay) if tensor.is_floating_point() else before[name] + 1
+        torch.testing.assert_close(tensor, moved)

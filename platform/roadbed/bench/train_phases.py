@@ -57,9 +57,9 @@ class Phases:
         return {phase: self._seconds[phase] for phase in PHASES}
 
     def _timed(self, update: Callable[..., None]) -> Callable[..., None]:
-        def timed(model: nn.Module, *, step: int) -> None:
+        def timed(*, step: int) -> None:
             self.mark("other")
-            update(model, step=step)
+            update(step=step)
             self.mark("average")
 
         return timed

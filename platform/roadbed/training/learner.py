@@ -89,7 +89,7 @@ class Learner:
         self.position.step += 1
         self.position.batch += 1
         if self.averaged is not None:
-            self.averaged.update(self.model, step=self.position.step)
+            self.averaged.update(step=self.position.step)
 
     def agree_on_statistics(self) -> None:
         """Average live batch-norm statistics over the workers, before they are evaluated or saved."""

@@ -60,16 +60,19 @@ class AveragedModel:
     """
 
     def __init__(self, model: SegmentationModel, *, decay: float) -> None:
+        """The average of `model` from now on, whose tensors stay the same objects."""
         self.model = copy.deepcopy(model).eval()
         self.model.requires_grad_(requires_grad=False)
         self._decay = decay
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._averages = [ours for ours, _ in pairs if ours.is_floating_point()]
+        self._trained = [theirs for _, theirs in pairs if theirs.is_floating_point()]
+        self._integers = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, *, step: int) -> None:
-        """Move towards the weights that `model` has after `step` steps."""
+    def update(self, *, step: int) -> None:
+        """Move towards the weights that the model has after `step` steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        ours, theirs = self.model.state_dict(), model.state_dict()
-        floating = [name for name, tensor in ours.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([ours[name] for name in floating], [theirs[name] for name in floating], 1 - decay)
-        for name in ours.keys() - set(floating):
-            ours[name].copy_(theirs[name])
+        torch._foreach_lerp_(self._averages, self._trained, 1 - decay)
+        for ours, theirs in self._integers:
+            ours.copy_(theirs)

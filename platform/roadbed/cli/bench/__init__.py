@@ -10,6 +10,7 @@ from roadbed.cli.bench.order import order
 from roadbed.cli.bench.scale import scale
 from roadbed.cli.bench.serve import serve
 from roadbed.cli.bench.train import train
+from roadbed.cli.bench.tune import tune
 
 
 @click.group()
@@ -17,5 +18,5 @@ def bench() -> None:
     """Measure on this machine what the documentation says of speed and memory."""
 
 
-for command in (encodings, loader, order, scale, serve, train):
+for command in (encodings, loader, order, scale, serve, train, tune):
     bench.add_command(command)
