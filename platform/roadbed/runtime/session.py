@@ -22,6 +22,7 @@ from roadbed.runtime.local.variables import variables_set
 from roadbed.spec import WorkersSpec
 
 PROBE_TIMEOUT_S = 10.0
+STARTUPS_PER_CPU = 4
 
 
 def worker_environment() -> dict[str, str]:
@@ -66,7 +67,10 @@ def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict
             }
             if needs_state:
                 port = free_ports(1)[0]
-                stack.enter_context(variables_set({"RAY_GCS_SERVER_PORT": str(port)}))
+                # A sweep has more processes than CPUs, most of which wait; of that Ray would warn on the terminal.
+                startups = str(STARTUPS_PER_CPU * settings["num_cpus"])
+                needed = {"RAY_GCS_SERVER_PORT": str(port), "RAY_worker_maximum_startup_concurrency": startups}
+                stack.enter_context(variables_set(needed))
                 settings["runtime_env"] = {"env_vars": {"RAY_ADDRESS": f"127.0.0.1:{port}"}}
         elif needs_state:
             settings["runtime_env"] = {"env_vars": {"RAY_ADDRESS": settings["address"]}}
