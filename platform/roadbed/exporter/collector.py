@@ -33,13 +33,13 @@ class Part:
         self._reading: Reading | None = None
         self._read_at = self._seconds = 0.0
         self._num_errors = 0
+        self._has_failed = False
         self._thread: threading.Thread | None = None
 
     def refresh(self) -> None:
         """Begin to read, unless what is there is new enough or a reading is under way."""
         with self._lock:
-            is_busy = self._thread is not None and self._thread.is_alive()
-            if not is_busy and not self._is_fresh():
+            if not self._is_busy() and not self._is_fresh():
                 self._thread = threading.Thread(target=self._read_now, name=f"reading-{self.name}", daemon=True)
                 self._thread.start()
 
@@ -53,13 +53,20 @@ class Part:
         with self._lock:
             told.tell("roadbed_exporter_read_seconds", self._seconds, self.name)
             told.tell("roadbed_exporter_errors", self._num_errors, self.name)
-            told.tell("roadbed_exporter_is_stale", float(not self._is_fresh()), self.name)
+            told.tell("roadbed_exporter_is_stale", float(self._is_stale()), self.name)
             if self._reading is None:
                 return
             told.tell("roadbed_exporter_cache_age_seconds", self._clock() - self._read_at, self.name)
             told.tell("roadbed_exporter_damaged_objects", self._reading.num_damaged, self.name)
             told.tell("roadbed_exporter_left_out", self._reading.num_left_out, self.name)
             told.values |= self._reading.values
+
+    def _is_busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _is_stale(self) -> bool:
+        """Whether newer values were asked for in vain: the last reading failed, or takes longer than was waited."""
+        return self._reading is None or self._has_failed or (self._is_busy() and not self._is_fresh())
 
     def _is_fresh(self) -> bool:
         return self._reading is not None and self._clock() - self._read_at < self._cache_s
@@ -75,11 +82,13 @@ class Part:
                 log.warning("reading failed: part=%s reason=%s", self.name, error)
             with self._lock:
                 self._num_errors += 1
+                self._has_failed = True
                 self._seconds = self._clock() - began
             return
         with self._lock:
             self._reading, self._read_at = reading, self._clock()
             self._seconds = self._read_at - began
+            self._has_failed = False
 
 
 class StateCollector(Collector):
