@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -59,6 +60,11 @@ def places(root: Store, leftovers: list[Leftover]) -> set[tuple[str, str]]:
     return {(one.kind, one.uri.removeprefix(f"{root.uri}/")) for one in leftovers}
 
 
+def age(path: Path) -> None:
+    """As if a file had been written long ago."""
+    os.utime(path, (1000.0, 1000.0))
+
+
 def upload_half(root: Store, key: str) -> None:
     """What a writer leaves that is killed while it writes."""
     if isinstance(root, FileStore):
@@ -80,7 +86,9 @@ def healthy(root: Store) -> None:
     for key in [info.key for info in run.store.list("attempts/0001/checkpoints/")]:
         run.store.delete(key)  # As the writer does, which this run had none of.
     lost = Run(root, "lost", clock=clock).claim(details={})
-    lost.move_pointer(Pointer(checkpoints=(checkpoint(lost, 4),)))
+    best = checkpoint(lost, 2, score=0.5)
+    lost.move_pointer(Pointer(checkpoints=(checkpoint(lost, 4),), best=best))
+    lost.put("attempts/0001/stalls/0001.json", b"who hung, to be looked at")
     adopted = Run(root, "adopted", clock=clock)
     adopted.store.put("adopted/00000004/manifest.json", b"{}")
     ref = CheckpointRef("adopted/00000004", 0, 4)
@@ -107,7 +115,7 @@ def test_everything_that_nobody_refers_to_goes_and_nothing_else(root: Store) -> 
     for name in ("model.safetensors", "state.json"):
         town.put(f"attempts/0001/checkpoints/00000003/{name}", b"torn")
     for name in ("model.safetensors", "manifest.json"):
-        lost.put(f"attempts/0001/checkpoints/00000002-unscored/{name}", b"whole")
+        lost.put(f"attempts/0001/checkpoints/00000003-unscored/{name}", b"whole")
         Run(root, "begun").store.put(f"adopted/00000007/{name}", b"adopted by a trial that was killed")
     town.put("attempts/0002/stalls/0001.json", b"{}")
     root.put("models/road/versions/2/claim.json", b"{}")
@@ -122,7 +130,7 @@ def test_everything_that_nobody_refers_to_goes_and_nothing_else(root: Store) -> 
     leftovers = found(root)
     assert places(root, leftovers) == {
         ("checkpoint", "runs/town/attempts/0001/checkpoints/00000003"),
-        ("checkpoint", "runs/lost/attempts/0001/checkpoints/00000002-unscored"),
+        ("checkpoint", "runs/lost/attempts/0001/checkpoints/00000003-unscored"),
         ("checkpoint", "runs/begun/adopted/00000007"),
         ("reports", "runs/town/attempts/0002/stalls"),
         ("version", "models/road/versions/2"),
@@ -171,13 +179,23 @@ def test_a_run_that_lives_is_left_alone_however_old_its_objects_are(folder: Stor
     }
 
 
-def test_an_attempt_that_woke_up_keeps_what_it_has_pointed_to(root: Store) -> None:
+def test_what_a_run_writes_before_its_heartbeat_is_seen_stays(folder: Store) -> None:
+    checkpoint(Run(folder, "frozen", clock=Clock(time.time() - 10 * DAY_S)).claim(details={}), 3)
+    assert found(folder, days_later=0.5) == []
+    assert len(found(folder, days_later=1.5)) == 1
+
+
+def test_an_attempt_that_woke_up_keeps_what_it_has_pointed_to(root: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = Run(root, "slow", clock=now()).claim(details={})
     ref = checkpoint(attempt, 3)
     (leftover,) = found(root)
     attempt.move_pointer(Pointer(checkpoints=(ref,)))
+
+    def delete(store: Store, key: str) -> None:
+        raise AssertionError(f"{key} was deleted")
+
+    monkeypatch.setattr(type(root), "delete", delete)
     assert not leftover.delete()
-    assert Run(root, "slow").store.exists(f"{ref.key}/manifest.json")
 
 
 def test_one_that_points_to_it_in_the_same_moment_gets_its_manifest_back(
@@ -281,6 +299,18 @@ def test_an_export_that_is_replaced_stays_while_somebody_may_read_it(root: Store
     assert newest.get("model.onnx") == b"newest"
 
 
+@pytest.mark.parametrize("fresh", ["manifest.json", "00ff00ff00ff/model.onnx"])
+def test_an_export_stays_while_either_its_files_or_its_manifest_are_fresh(folder: Store, fresh: str) -> None:
+    version = Registry(folder).publish("road", {}, card(0.5))
+    write_export(version, "onnx", {"model.onnx": b"new"}, {})
+    version.store.put("exports/onnx/00ff00ff00ff/model.onnx", b"of before, or of the next one")
+    for path in Path(version.uri.removeprefix("file://")).rglob("*"):
+        if not path.as_posix().endswith(f"exports/onnx/{fresh}"):
+            age(path)
+    assert found(folder, days_later=0.5) == []
+    assert places(folder, found(folder)) == {("export", "models/road/versions/1/exports/onnx/00ff00ff00ff")}
+
+
 def test_an_export_whose_manifest_says_nothing_is_spared(folder: Store) -> None:
     Registry(folder).publish("road", {}, card(0.5))
     folder.put("models/road/versions/1/exports/onnx/manifest.json", b"{}")
@@ -313,12 +343,10 @@ def test_the_command_tells_first_and_deletes_when_asked(s3_server: object, roadb
 
 
 def test_the_command_tells_what_why_and_how_much(folder: Store, roadbed: Command) -> None:
-    import os
-
     checkpoint(Run(folder, "old", clock=Clock(1000.0)).claim(details={}), 3)
     folder.put("runs/damaged/status.json", b"{")
     for path in Path(folder.uri.removeprefix("file://")).rglob("*"):
-        os.utime(path, (1000.0, 1000.0))
+        age(path)
     before = keys(folder)
     status, out, err = roadbed("gc", "--store", folder.uri)
     assert status == 0

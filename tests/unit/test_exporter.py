@@ -11,10 +11,11 @@ import pytest
 
 from roadbed.errors import StoreError
 from roadbed.exporter import Part, Reading, StateCollector, parts_of
+from roadbed.registry import Registry
 from roadbed.runs import Run
 from roadbed.storage import Store, open_store
 from roadbed.telemetry import STATE_METRICS
-from state_examples import fill
+from state_examples import card, fill
 from support import Clock
 
 
@@ -114,6 +115,23 @@ def test_what_is_damaged_is_passed_over_and_counted(root: Store) -> None:
     assert parts["datasets"].values["roadbed_dataset_is_damaged"] == {("blocks",): 0, ("torn",): 1}
     assert parts["runs"].values["roadbed_run_steps"]["town",] == 10
     assert parts["runs"].values["roadbed_runs"]["train", "lost"] == 1
+
+
+def test_models_and_datasets_beyond_the_newest_are_left_out_and_counted(root: Store) -> None:
+    for name in ("road", "town"):
+        Registry(root).publish(name, {}, card(0.5))
+        root.put(f"datasets/{name}/dataset.json", b"{}")
+    parts = {name: read() for name, read in parts_of(root, newest=1).items()}
+    assert set(parts["models"].values["roadbed_model_versions"]) == {("road",)}
+    assert set(parts["datasets"].values["roadbed_dataset_is_damaged"]) == {("road",)}
+    assert parts["models"].num_left_out == parts["datasets"].num_left_out == 1
+
+
+def test_runs_and_sweeps_are_told_of_the_newest(root: Store) -> None:
+    fill(root, Clock())
+    runs = parts_of(root, newest=2)["runs"]()
+    assert set(runs.values["roadbed_run_steps"]) == {("alive",), ("streets-0001",)}
+    assert runs.num_left_out == 2
 
 
 def test_an_empty_store_has_counts_of_nothing(root: Store) -> None:

@@ -27,7 +27,7 @@ from roadbed.tuning.results import TrialState
 from roadbed.tuning.sweep import BASELINE, FOLDER, Sweep, TrialRecord, list_sweeps
 
 _READING_THREADS = 16
-_FINAL_S = 600.0
+_FINAL_S = 120.0
 """A run that has ended may be started again by its name: so long it is taken to be as it was."""
 _UNSTARTED = "unstarted"
 _RUN_STATES = (*get_args(State), _UNSTARTED)

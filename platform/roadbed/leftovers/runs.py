@@ -9,7 +9,7 @@ from functools import partial
 
 from roadbed.errors import ConflictError, DamagedError, NotFoundError, UsageError
 from roadbed.leftovers.leftover import Leftover, delete_all, grouped, newest
-from roadbed.runs import LIVE, Pointer, Run, RunStatus, list_runs
+from roadbed.runs import Pointer, Run, RunStatus, list_runs
 from roadbed.runs.state import POINTER_KEY
 from roadbed.storage import ObjectInfo, Store
 
@@ -52,7 +52,8 @@ def _of_run(run: Run, cutoff: float) -> Iterator[Leftover]:
 
 
 def _may_live(status: RunStatus | None, cutoff: float) -> bool:
-    return status is not None and (status.state in LIVE or status.heartbeat_at > cutoff)
+    """Whether the run gave a sign within the margin, or is about to: a retry's heartbeat lies in the future."""
+    return status is not None and status.heartbeat_at > cutoff
 
 
 def _pointer(run: Run, status: RunStatus | None) -> Pointer:
