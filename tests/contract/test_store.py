@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -229,12 +230,44 @@ class TestFileStore(StoreContract):
     def store(self, tmp_path: Path) -> Store:
         return open_store(f"file://{tmp_path}/store")
 
+    def test_what_a_killed_writer_left_is_found_and_taken_away(self, store: Store, tmp_path: Path) -> None:
+        store.put("runs/a.bin", b"whole")
+        left = tmp_path / "store" / "runs" / ".roadbed-b-2.bin-0123456789abcdef"
+        left.write_bytes(b"half")
+        assert store.child("elsewhere").unfinished_uploads() == []
+        (found,) = store.unfinished_uploads()
+        assert (found.key, found.num_bytes) == ("runs/b-2.bin", 4)
+        assert found.touched_at == pytest.approx(left.stat().st_mtime)
+        for _ in range(2):
+            store.discard_upload(found)
+        assert store.unfinished_uploads() == []
+        assert store.get("runs/a.bin") == b"whole"
+
 
 @pytest.mark.s3
 class TestS3Store(StoreContract):
     @pytest.fixture
     def store(self, s3_server: object) -> Store:
         return open_store(f"s3://roadbed/contract/{uuid.uuid4().hex}")
+
+    def test_uploads_that_never_ended_are_found_and_taken_away(self, store: Store) -> None:
+        import boto3
+
+        client = boto3.client("s3")
+        prefix = store.uri.removeprefix("s3://roadbed/")
+        for number in range(3):
+            asked = {"Bucket": "roadbed", "Key": f"{prefix}/big-{number}"}
+            upload = client.create_multipart_upload(**asked)["UploadId"]
+            if number:
+                client.upload_part(**asked, UploadId=upload, PartNumber=1, Body=b"x" * number)
+        store.put("whole", b"x")
+        assert store.child("elsewhere").unfinished_uploads() == []
+        found = store.unfinished_uploads()
+        assert [(upload.key, upload.num_bytes) for upload in found] == [("big-0", 0), ("big-1", 1), ("big-2", 2)]
+        assert all(abs(upload.touched_at - time.time()) < 600 for upload in found)
+        for upload in (found[0], found[0], found[1]):
+            store.discard_upload(upload)
+        assert store.unfinished_uploads() == [found[2]]
 
     def test_a_bucket_that_is_not_there_is_told_with_the_remedy(self, store: Store) -> None:
         elsewhere = open_store("s3://no-such-bucket/runs")

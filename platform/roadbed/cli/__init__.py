@@ -19,6 +19,8 @@ VERBS = {
     "bench": "measure speed and memory on this machine",
     "data": "prepare datasets and look at them",
     "explain": "print every field of a job spec with its default and meaning",
+    "exporter": "tell Prometheus the state of the store",
+    "gc": "find what nobody refers to in the store, and delete it",
     "local": "run a local S3 server and a local Ray",
     "models": "list, show, promote and export the versions of the registry",
     "predict": "segment pictures with a model of the registry",

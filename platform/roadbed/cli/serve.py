@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import click
 
+from roadbed.cli.signals import stopped_by_signals
 from roadbed.cli.store import connection, store_option, tell
 
 
@@ -39,7 +35,7 @@ def serve(what: str, overrides: tuple[str, ...], host: str, port: int, with_hapr
     job = _job(what, overrides, store)
     with (
         connection(job.output.store, needs_ray=True),
-        _stopped_by_signals() as stopped,
+        stopped_by_signals() as stopped,
         served(job, host=host, port=port or free_ports(1)[0], with_haproxy=with_haproxy, notify=tell) as endpoint,
     ):
         status, body = wait_until_answered(endpoint)
@@ -65,20 +61,3 @@ def _told(url: str, status: int, answer: dict[str, Any], model: str) -> str:
     if status == 200:
         return f"serving {answer['model']} ({model}) at {url} - Ctrl-C stops it"
     return f"waiting for a model at {url} - Ctrl-C stops it\n{answer['error']['message']}"
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the process as usual. Afterwards they do as before."""
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

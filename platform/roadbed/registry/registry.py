@@ -44,16 +44,20 @@ class Registry:
     def publish(self, name: str, files: Mapping[str, bytes | Path], card: Mapping[str, Any]) -> Version:
         """Store `files` and `card` as the next version; it is seen by nobody before it is whole.
 
-        Raises UsageError for an impossible name of model or file.
+        Raises UsageError for an impossible name of model or file, ConflictError if somebody took it for abandoned.
         """
         check_name(name, "model")
         for reserved in sorted(_RESERVED & set(files)):
             raise UsageError(f"{reserved} is written by the registry itself; give that file another name")
-        number = self._claim_number(name)
+        number, nonce = self._claim_number(name)
         store = self._version_store(name, number)
         facts = {file: _write(store, file, content) for file, content in sorted(files.items())}
         facts[CARD_KEY] = _write(store, CARD_KEY, json_bytes(card))
         manifest = {"format_version": FORMAT_VERSION, "name": name, "number": number, "files": facts}
+        if get_json(store, CLAIM_KEY).get("nonce") != nonce:
+            raise ConflictError(
+                f"{store.uri}: was taken for abandoned by `roadbed gc`, so long did it take; publish it again"
+            )
         put_json(store, MANIFEST_KEY, manifest)
         return Version(name, number, store, manifest)
 
@@ -140,16 +144,18 @@ class Registry:
     def _version_store(self, name: str, number: int) -> Store:
         return self._models.child(f"{name}/versions/{number}")
 
-    def _claim_number(self, name: str) -> int:
+    def _claim_number(self, name: str) -> tuple[int, str]:
+        """The number of the next version, and the nonce by which the claim to it is known."""
         folders = self._models.list_folders(f"{name}/versions")
         first = max((int(folder) for folder in folders if folder.isdigit()), default=0) + 1
         for number in range(first, first + _MAX_CLAIMS):
-            claim = {"claimed_at": self._clock(), "nonce": secrets.token_hex(16)}
+            nonce = secrets.token_hex(16)
+            claim = json_bytes({"claimed_at": self._clock(), "nonce": nonce})
             try:
-                self._version_store(name, number).put_if(CLAIM_KEY, json_bytes(claim), etag=None)
+                self._version_store(name, number).put_if(CLAIM_KEY, claim, etag=None)
             except ConflictError:
                 continue
-            return number
+            return number, nonce
         raise ConflictError(f"{self._models.uri}/{name}: {_MAX_CLAIMS} others publish at this moment; try again later")
 
     def _what_exists(self, name: str) -> str:

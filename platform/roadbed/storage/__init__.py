@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from roadbed.storage.documents import get_json, get_json_with_etag, json_bytes, put_json
 from roadbed.storage.stats import StoreStats
-from roadbed.storage.store import ObjectInfo, Store, open_store, split_uri
+from roadbed.storage.store import ObjectInfo, Store, UnfinishedUpload, open_store, split_uri
 
 __all__ = [
     "ObjectInfo",
     "Store",
     "StoreStats",
+    "UnfinishedUpload",
     "get_json",
     "get_json_with_etag",
     "json_bytes",

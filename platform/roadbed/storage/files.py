@@ -22,7 +22,7 @@ from typing import BinaryIO
 from roadbed.errors import DamagedError, NotFoundError
 from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
 from roadbed.storage.stats import StoreStats
-from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix
+from roadbed.storage.store import ObjectInfo, Store, UnfinishedUpload, check_key, check_prefix
 
 _HIDDEN = ".roadbed-"
 _LOCK_NAME = f"{_HIDDEN}lock"
@@ -128,6 +128,19 @@ class FileStore:
 
     def child(self, prefix: str) -> Store:
         return FileStore(self._folder / check_prefix(prefix), self.stats)
+
+    def unfinished_uploads(self) -> builtins.list[UnfinishedUpload]:
+        found = []
+        for path in sorted(self._folder.rglob(f"{_HIDDEN}*-*")):
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                name = path.relative_to(self._folder).as_posix()
+                key = name.replace(_HIDDEN, "").rpartition("-")[0]
+                found.append(UnfinishedUpload(key, name, facts.st_size, facts.st_mtime))
+        return found
+
+    def discard_upload(self, upload: UnfinishedUpload) -> None:
+        self._path(upload.name).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)

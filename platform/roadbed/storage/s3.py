@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,9 +24,9 @@ from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sh
 from roadbed.storage.s3_body import WrongLengthError, is_cut_short
 from roadbed.storage.s3_connection import Connection, Request
 from roadbed.storage.s3_errors import ConcurrentWriteError, RangeOutsideError
-from roadbed.storage.s3_transfer import PART_BYTES, download_parts, upload_parts
+from roadbed.storage.s3_transfer import PART_BYTES, abort, download_parts, list_unfinished, upload_parts
 from roadbed.storage.stats import StoreStats
-from roadbed.storage.store import ObjectInfo, Store, check_key, check_prefix, open_store
+from roadbed.storage.store import ObjectInfo, Store, UnfinishedUpload, check_key, check_prefix, open_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -201,6 +202,14 @@ class S3Store:
 
     def child(self, prefix: str) -> Store:
         return S3Store(self._connection, self._bucket, check_prefix(self._prefix + check_prefix(prefix)))
+
+    def unfinished_uploads(self) -> builtins.list[UnfinishedUpload]:
+        found = list_unfinished(lambda: self._request(""), self._bucket, self._prefix)
+        found = [replace(upload, key=upload.key.removeprefix(self._prefix)) for upload in found]
+        return sorted(found, key=lambda upload: (upload.key, upload.name))
+
+    def discard_upload(self, upload: UnfinishedUpload) -> None:
+        abort(self._request(upload.key), self._bucket, replace(upload, key=self._name(upload.key)))
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

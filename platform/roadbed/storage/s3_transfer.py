@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 from roadbed.errors import RoadbedError, StoreError
 from roadbed.storage.s3_connection import Request
 from roadbed.storage.s3_errors import error_code
+from roadbed.storage.store import UnfinishedUpload
 
 PART_BYTES = 16 * 1024 * 1024
+_UPLOADS = {"NextKeyMarker": "KeyMarker", "NextUploadIdMarker": "UploadIdMarker"}
+_PARTS = {"NextPartNumberMarker": "PartNumberMarker"}
 _PART_THREADS = 4  # Each holds one part in memory.
 _MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
@@ -54,6 +57,54 @@ def download_parts(read: Callable[[int, int], bytes], path: Path, num_bytes: int
 
         for _ in pool.map(fetch, range(0, num_bytes, PART_BYTES)):
             pass
+
+
+def list_unfinished(request: Callable[[], Request], bucket: str, prefix: str) -> list[UnfinishedUpload]:
+    """Multipart uploads to names with this prefix that were neither completed nor aborted; keys are whole names."""
+    asked: Any = {"Bucket": bucket, "Prefix": prefix}
+    found = []
+    for page in _pages(
+        lambda: request().answer(lambda client: client.list_multipart_uploads(**asked)), asked, _UPLOADS
+    ):
+        for entry in page.get("Uploads", []):
+            num_bytes, touched_at = _parts_of(request, bucket, entry)
+            found.append(UnfinishedUpload(entry["Key"], entry["UploadId"], num_bytes, touched_at))
+    return found
+
+
+def abort(request: Request, bucket: str, upload: UnfinishedUpload) -> None:
+    """End an upload whose key is a whole name; its parts are deleted."""
+    target: Any = {"Bucket": bucket, "Key": upload.key, "UploadId": upload.name}
+    try:
+        request.answer(lambda client: client.abort_multipart_upload(**target))
+    except StoreError as error:
+        if error_code(error.__cause__) != "NoSuchUpload":
+            raise
+
+
+def _parts_of(request: Callable[[], Request], bucket: str, upload: Any) -> tuple[int, float]:
+    """How many bytes of an upload have come, and when the last of them did, or when it was begun."""
+    asked: Any = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+    num_bytes, touched_at = 0, upload["Initiated"].timestamp()
+    try:
+        for page in _pages(lambda: request().answer(lambda client: client.list_parts(**asked)), asked, _PARTS):
+            for part in page.get("Parts", []):
+                num_bytes += part["Size"]
+                touched_at = max(touched_at, part["LastModified"].timestamp())
+    except StoreError as error:
+        if error_code(error.__cause__) != "NoSuchUpload":  # It has just ended.
+            raise
+    return num_bytes, touched_at
+
+
+def _pages(ask: Callable[[], Any], asked: Any, markers: dict[str, str]) -> Iterator[Any]:
+    """The pages of a listing; `markers` says which field of an answer goes into which of the next question."""
+    is_last = False
+    while not is_last:
+        page = ask()
+        yield page
+        is_last = not page.get("IsTruncated")
+        asked |= {field: page.get(told) for told, field in markers.items()}
 
 
 def _read_part(path: Path, start: int, num_bytes: int) -> bytes:

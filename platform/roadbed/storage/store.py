@@ -28,6 +28,19 @@ class ObjectInfo:
     modified_at: float
 
 
+@dataclass(frozen=True)
+class UnfinishedUpload:
+    """A write that was begun and never ended: no object yet, but it takes room.
+
+    `name` is the store's own for it, `touched_at` (unix seconds) when something of it came last.
+    """
+
+    key: str
+    name: str
+    num_bytes: int
+    touched_at: float
+
+
 class Store(Protocol):
     """Objects under a uri prefix. Keys are relative to it ("a/b"): never absolute, never with "..".
 
@@ -88,6 +101,12 @@ class Store(Protocol):
 
     def child(self, prefix: str) -> Store:
         """The same store, rooted at a folder below."""
+
+    def unfinished_uploads(self) -> builtins.list[UnfinishedUpload]:
+        """Writes below that have begun and not ended, sorted by key; some may be under way."""
+
+    def discard_upload(self, upload: UnfinishedUpload) -> None:
+        """Free the room that it takes, after which it cannot end; no error if it is gone."""
 
 
 def open_store(uri: str) -> Store:
