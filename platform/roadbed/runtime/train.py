@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ray.train import UserCallback
 
 FOLLOW_INTERVAL_S = 1.0
-MAY_CHANGE = ("workers", "output", "train.explode_factor")
+MAY_CHANGE = ("workers", "output", "cluster", "train.explode_factor")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ SETTINGS_OF_TUNE: dict[str, str | None] = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 BY_USER = "stopped by its user"
-MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
+MAY_CHANGE = ("workers", "output", "cluster", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
 
 
 @dataclass(frozen=True)

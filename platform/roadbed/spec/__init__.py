@@ -1,5 +1,6 @@
 """The job spec: one YAML file, validated once at the door, frozen afterwards."""
 
+from roadbed.spec.cluster import ClusterSpec
 from roadbed.spec.data import DataSpec
 from roadbed.spec.dimension import Dimension
 from roadbed.spec.job import ServeJob, TrainJob, TuneJob
@@ -13,6 +14,7 @@ from roadbed.spec.tune import SchedulerSpec, TuneSpec
 from roadbed.spec.workers import RetriesSpec, WorkersSpec
 
 __all__ = [
+    "ClusterSpec",
     "DataSpec",
     "Dimension",
     "LossSpec",
