@@ -58,6 +58,7 @@ class Cluster:
         from kubernetes import client
 
         settings = client.Configuration()
+        settings.retries = 1
         own_namespace = _configure(settings, context)
         api = client.ApiClient(settings)
         api.user_agent = f"roadbed/{__version__}"

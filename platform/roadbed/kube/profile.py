@@ -5,16 +5,18 @@ The chart keeps profiles in a ConfigMap, a YAML file each; two are built in. Rea
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from roadbed.errors import UsageError
 from roadbed.spec.base import Section
 
 BUILT_IN = ("cpu", "gpu")
+_SECRET = re.compile(r"(SECRET|PASSWORD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIALS?)(_ID|_KEY)?$")
 
 
 class StoreProfile(Section):
@@ -115,6 +117,16 @@ class Profile(Section):
         120, ge=30, le=3600, description="seconds that a pod that is taken away has to save a checkpoint"
     )
     token_auth: bool = Field(True, description="protect Ray's dashboard and job API by a token")
+
+    @field_validator("env")
+    @classmethod
+    def _holds_no_secrets(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if _SECRET.search(name):
+                raise ValueError(
+                    f"env.{name}: is read by whoever reads the profile; keep it in the Secret store.secret"
+                )
+        return env
 
 
 def parse_profile(text: str, *, origin: str) -> Profile:

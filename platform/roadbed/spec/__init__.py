@@ -4,7 +4,7 @@ from roadbed.spec.cluster import ClusterSpec
 from roadbed.spec.data import DataSpec
 from roadbed.spec.dimension import Dimension
 from roadbed.spec.job import ServeJob, TrainJob, TuneJob
-from roadbed.spec.load import dump_job, explain, load_job, load_kind, parse_job, parse_kind
+from roadbed.spec.load import dump_job, explain, load_any, load_job, load_kind, parse_any, parse_job, parse_kind
 from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
 from roadbed.spec.output import OutputSpec
@@ -31,8 +31,10 @@ __all__ = [
     "WorkersSpec",
     "dump_job",
     "explain",
+    "load_any",
     "load_job",
     "load_kind",
+    "parse_any",
     "parse_job",
     "parse_kind",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from roadbed.spec.base import Section
 
@@ -31,7 +31,7 @@ class ClusterSpec(Section):
         "ends the job at once",
     )
     deadline_h: float | None = Field(
-        None, gt=0, description="hours after which the job is ended, all retries included; null: none"
+        None, gt=0, description="hours from its start after which the job is ended, and not tried again; null: none"
     )
     start_deadline_h: float | None = Field(
         None, gt=0, description="hours within which its pods must have started; null: it waits as long as need be"
@@ -46,3 +46,16 @@ class ClusterSpec(Section):
     keep_record_h: float = Field(
         168.0, gt=0, le=8760, description="hours for which an ended job is listed; its run stays in the store"
     )
+
+    @model_validator(mode="after")
+    def _starts_before_its_end(self) -> ClusterSpec:
+        if (
+            self.deadline_h is not None
+            and self.start_deadline_h is not None
+            and self.start_deadline_h >= self.deadline_h
+        ):
+            raise ValueError(
+                f"cluster.start_deadline_h: {self.start_deadline_h:g} is not before cluster.deadline_h, "
+                f"{self.deadline_h:g}; lower it"
+            )
+        return self
