@@ -216,10 +216,7 @@ def _configure(settings: Any, context: str | None) -> str:
             config.load_incluster_config(client_configuration=settings)
             return (ACCOUNT_FOLDER / "namespace").read_text().strip()
         if not is_there:
-            raise ClusterError(
-                f"{where}: no kubeconfig; set KUBECONFIG to one (a cloud's command line writes it), or add --dry-run "
-                "to see the manifest alone"
-            )
+            raise ClusterError(f"{where}: no kubeconfig; set KUBECONFIG to one (a cloud's command line writes it)")
         config.load_kube_config(where, context=context, client_configuration=settings, persist_config=False)
         contexts, current = list_kube_config_contexts(where)
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:

@@ -66,18 +66,17 @@ def promised(job: ClusterJob, size: Size) -> tuple[int, int]:
 
 
 def estimate(job: ClusterJob, profile: Profile, size: Size) -> str:
-    """What the job takes at most, in a line: pods, CPUs, GPUs, and hours of them at its deadline."""
-    pod = profile.worker
+    """What the job takes at most, in two lines: pods, and hours of CPUs and GPUs at its deadline."""
+    workers, pod, head = job.workers, profile.worker, profile.head
     gpus = f", {pod.gpus} GPU" if pod.gpus else ""
+    each = f"{workers.cpus_per_worker} CPU" + (f" and {workers.gpus_per_worker} GPU" if workers.gpus_per_worker else "")
     trials = f", {size.trials_at_once} trials at once" if isinstance(job, TuneJob) else ""
     pods = f"{size.min_pods} to {size.max_pods}" if size.is_elastic else str(size.max_pods)
-    shape = (
-        f"{pods} worker pod{'s' * (size.max_pods > 1)} x ({pod.cpus} CPU{gpus}, {pod.memory_gib:g} GiB) for "
-        f"{job.workers.num_workers} workers of {job.workers.cpus_per_worker} CPU"
-        f"{f' and {job.workers.gpus_per_worker} GPU' if job.workers.gpus_per_worker else ''}{trials}; "
-        f"a head of {profile.head.cpus} CPU, {profile.head.memory_gib:g} GiB"
+    return (
+        f"{pods} worker pod{'s' * (size.max_pods > 1)} of {pod.cpus} CPU{gpus}, {pod.memory_gib:g} GiB for "
+        f"{workers.num_workers} worker{'s' * (workers.num_workers.max > 1)} of {each}{trials}; "
+        f"a head of {head.cpus} CPU, {head.memory_gib:g} GiB\n{_cost(job, profile, size)}"
     )
-    return f"{shape}\n{_cost(job, profile, size)}"
 
 
 def _cost(job: ClusterJob, profile: Profile, size: Size) -> str:

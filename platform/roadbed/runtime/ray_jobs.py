@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from roadbed.errors import RoadbedError, UsageError
-from roadbed.runtime.session import read_environment_anew, last_line
+from roadbed.runtime.session import last_line, read_environment_anew
 from roadbed.spec import TrainJob, TuneJob, dump_job
 
 SPEC_FILE = "job.yaml"

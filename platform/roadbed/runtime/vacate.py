@@ -145,6 +145,6 @@ class RayNodes:
         ]
 
     def _gcs(self) -> Any:
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
         return GcsClient(address=os.environ.get("RAY_ADDRESS", "127.0.0.1:6379"))

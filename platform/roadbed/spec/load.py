@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from roadbed.errors import UsageError
-from roadbed.spec.base import known_keys, nearest_key
+from roadbed.spec.base import Section, known_keys, nearest_key
 from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob, TuneJob
 
 Kind = TypeVar("Kind", TrainJob, TuneJob, ServeJob)
-AnyKind = TypeVar("AnyKind", bound=Job)
+AnyKind = TypeVar("AnyKind", bound=Section)
 
 
 def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
