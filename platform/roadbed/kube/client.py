@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +36,9 @@ _OPERATORS = {
     "ray.io": "the KubeRay operator is not installed",
     "kueue.x-k8s.io": "Kueue is not installed",
 }
+
+# An API server says the first of a kind that a group lacks, and the second of a group that it lacks.
+_NO_KIND = re.compile("could not find the requested resource|page not found")
 
 
 class Cluster:
@@ -190,7 +194,7 @@ class Cluster:
                 f"{where}: you may not {_DEED[method]} it: {message}; ask for the Role of roadbed's submitters in "
                 f"namespace {self.namespace}, or name another with --namespace"
             )
-        if status == 404 and group in _OPERATORS and "could not find the requested resource" in message:
+        if status == 404 and group in _OPERATORS and _NO_KIND.search(message):
             return NoSuchObjectError(f"{where}: the cluster has no such kind: {_OPERATORS[group]}, or is too old")
         if status == 404:
             return NoSuchObjectError(f"{where}: not there ({message}); look at another --namespace or --context")
