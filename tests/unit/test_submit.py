@@ -59,7 +59,7 @@ def test_options_are_written_into_the_spec(roadbed: Roadbed) -> None:
         ([QUICK, "--ray-address", "head:8265"], "--ray-address head:8265: expected the address of Ray's dashboard"),
         ([QUICK, "--ray-address", "http://head:8265", "--queue", "x"], "--queue is for Kubernetes"),
         ([QUICK, "--ray-address", "http://head:8265", "--dry-run"], "--dry-run is for Kubernetes"),
-        ([ROOT / "jobs" / "cityscapes-r50.yaml", "--profile", "cpu", "--profiles", PROFILES], "no worker fits a pod"),
+        ([ROOT / "jobs" / "cityscapes-r50.yaml", "--profile", "cpu", "--dry-run"], "no worker fits a pod"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(roadbed: Roadbed, words: list[object], expected: str) -> None:
@@ -186,6 +186,7 @@ def test_objects_are_changed_listed_and_their_logs_read(kube_server: KubeServer)
     cluster.delete("rayjobs", "camvid-quick")
     with pytest.raises(NoSuchObjectError):
         cluster.delete("rayjobs", "camvid-quick")
-    kube_server.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "head", "namespace": "roadbed"}})
+    pod = {"metadata": {"name": "head", "namespace": "roadbed"}, "spec": {"containers": [{"name": "ray-head"}]}}
+    kube_server.put({"apiVersion": "v1", "kind": "Pod", **pod})
     kube_server.log("head", "ray-head", "first", "second", "third")
     assert list(cluster.log("head", container="ray-head", tail_lines=2)) == ["second", "third"]

@@ -62,7 +62,7 @@ class Cluster:
         from kubernetes import client
 
         settings = client.Configuration()
-        settings.retries = 1
+        settings.retries = 0  # urllib3 would tell each retry on stderr
         own_namespace = _configure(settings, context)
         api = client.ApiClient(settings)
         api.user_agent = f"roadbed/{__version__}"
