@@ -138,12 +138,21 @@ def test_priority_is_kueues_with_a_queue_and_else_the_pods(
 
 
 def test_deadlines_and_what_is_kept_are_the_specs() -> None:
-    hours = ("cluster.deadline_h=10", "cluster.start_deadline_h=0.5", "cluster.keep_failed_h=2", "cluster.retries=5")
+    hours = ("cluster.keep_failed_h=2", "cluster.retries=5")
     spec = made("camvid-quick", "cpu", *hours)["spec"]
-    assert (spec["activeDeadlineSeconds"], spec["preRunningDeadlineSeconds"], spec["backoffLimit"]) == (36000, 1800, 5)
+    assert spec["backoffLimit"] == 5
+    assert not {"activeDeadlineSeconds", "preRunningDeadlineSeconds"} & set(spec)
     rules = {(rule["policy"], *rule["condition"].values()) for rule in spec["deletionStrategy"]["deletionRules"]}
     assert {("DeleteCluster", "FAILED", 7200), ("DeleteCluster", "Failed", 7200)} <= rules
     assert ("DeleteSelf", "FAILED", 604800) in rules
+
+
+def test_with_a_deadline_pods_go_soon_for_training_ends_with_them_alone() -> None:
+    hours = ("cluster.deadline_h=10", "cluster.start_deadline_h=0.5", "cluster.keep_failed_h=2")
+    spec = made("camvid-quick", "cpu", *hours)["spec"]
+    assert (spec["activeDeadlineSeconds"], spec["preRunningDeadlineSeconds"]) == (36000, 1800)
+    rules = spec["deletionStrategy"]["deletionRules"]
+    assert {rule["condition"]["ttlSeconds"] for rule in rules if rule["policy"] == "DeleteCluster"} == {60}
 
 
 def test_failed_pods_never_outlive_their_record() -> None:

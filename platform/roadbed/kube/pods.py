@@ -110,10 +110,14 @@ def _metadata(profile: Profile, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _spec(profile: Profile, pod: HeadProfile | WorkerProfile, *, has_token: bool) -> dict[str, Any]:
-    """What all pods have. KubeRay's autoscaler alone needs the token of the API server."""
+    """What all pods have. KubeRay's autoscaler alone needs the token of the API server.
+
+    Services of the namespace are kept out of the environment: one called "roadbed" would set ROADBED_... there.
+    """
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": has_token,
+        "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
     }
     if profile.service_account:

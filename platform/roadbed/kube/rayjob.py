@@ -34,9 +34,8 @@ from roadbed.spec import dump_job
 
 MOST_LETTERS = 47
 WORKERS = "workers"
-# With a queue the pods of a job that ended go soon, for Kueue gives their place to others.
-QUEUED_TTL_S = 60
-SUCCEEDED_TTL_S = 60
+# So soon go the pods of a job that ended. With a queue any job's: Kueue gives their place to others.
+ENDED_TTL_S = 60
 # An attempt of the run that was there before: how long its driver may pause before it tries again, and then be lost.
 LONGEST_SILENCE_S = 360
 
@@ -117,16 +116,19 @@ def _deadlines(job: ClusterJob) -> dict[str, int]:
 
 def _with_queue() -> dict[str, Any]:
     """Kueue starts the job, and wants its cluster shut down, which excludes deletion rules."""
-    return {"suspend": True, "shutdownAfterJobFinishes": True, "ttlSecondsAfterFinished": QUEUED_TTL_S}
+    return {"suspend": True, "shutdownAfterJobFinishes": True, "ttlSecondsAfterFinished": ENDED_TTL_S}
 
 
 def _without_queue(job: ClusterJob) -> dict[str, Any]:
-    """Pods of a failed job stay for a while, to look at; the record of any job stays longer, and goes too."""
+    """Pods of a failed job stay for a while, to look at; the record of any job stays longer, and goes too.
+
+    Not so with a deadline: the operator gives up a job by it, but training ends with its pods alone.
+    """
     record_s = _seconds(job.cluster.keep_record_h)
-    failed_s = _seconds(job.cluster.keep_failed_h)
+    failed_s = ENDED_TTL_S if _deadlines(job) else _seconds(job.cluster.keep_failed_h)
     rules = []
     for condition, cluster_s in (
-        ({"jobStatus": "SUCCEEDED"}, SUCCEEDED_TTL_S),
+        ({"jobStatus": "SUCCEEDED"}, ENDED_TTL_S),
         ({"jobStatus": "FAILED"}, failed_s),
         ({"jobDeploymentStatus": "Failed"}, failed_s),
     ):

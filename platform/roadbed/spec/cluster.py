@@ -40,11 +40,14 @@ class ClusterSpec(Section):
         1.0,
         ge=0,
         le=720,
-        description="hours for which the pods of a failed job stay, to look at; with a queue they go after a minute, "
-        "for others wait",
+        description="hours for which the pods of a failed job stay, to look at; with a queue, for others wait, and with "
+        "a deadline they go after a minute",
     )
     keep_record_h: float = Field(
-        168.0, gt=0, le=8760, description="hours for which an ended job is listed; its run stays in the store"
+        168.0,
+        gt=0,
+        le=8760,
+        description="without a queue: hours for which an ended job is listed; its run stays in the store",
     )
 
     @model_validator(mode="after")
