@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from roadbed.errors import RoadbedError
 from roadbed.runs import Run
 from roadbed.runtime.local import LocalState
 from roadbed.runtime.ray_jobs import submit_to_ray
+from roadbed.runtime.vacate import RayNodes
 from roadbed.spec import dump_job
 from roadbed.storage import open_store
 from support import blocks_dataset, blocks_job
@@ -46,6 +48,14 @@ def test_a_job_that_is_sent_to_ray_trains_its_run(
     run = Run(open_store(job.output.store), job.name).status()
     assert run is not None
     assert run.state == "finished"
+
+
+def test_a_pod_finds_the_nodes_of_its_ray(ray_head: LocalState) -> None:
+    nodes = RayNodes(within_s=60)
+    assert nodes.hosts() == {socket.gethostname()}
+    nodes.drain({"elsewhere"})
+    nodes.drain(None)  # All but the head's, which are none.
+    assert nodes.hosts() == {socket.gethostname()}
 
 
 def test_a_wrong_token_is_told(ray_head: LocalState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

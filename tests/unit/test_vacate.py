@@ -9,7 +9,7 @@ import pytest
 
 from roadbed.errors import StoreError
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
-from roadbed.runtime.vacate import vacate
+from roadbed.runtime.vacate import RayNodes, vacate
 from roadbed.spec import TrainJob, TuneJob, parse_kind
 from roadbed.storage import open_store
 from roadbed.tuning.sweep import LiveSweep, Sweep
@@ -145,6 +145,16 @@ def test_a_sweeps_head_drains_all_nodes_for_trials_would_end_by_a_stop(job: Trai
     assert pod.vacate(lambda: save(attempts[1], 3), lambda: save(attempts[2], 3))
     assert (pod.drained, pod.clock.now) == ([None], 1_002)
     assert not any(attempt.asked_to_stop.is_set() for attempt in attempts)
+
+
+def test_a_ray_that_does_not_answer_has_no_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: RayNodes) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(RayNodes, "_gcs", gone)
+    nodes = RayNodes(within_s=1)
+    nodes.drain(None)
+    assert nodes.hosts() == set()
 
 
 def test_an_endpoint_has_nothing_to_save(tmp_path: Path, roadbed: Callable[..., tuple[int, str, str]]) -> None:

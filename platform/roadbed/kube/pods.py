@@ -15,6 +15,8 @@ HOME = "/home/roadbed"
 USER = 1000
 GIB = 1024**3
 HEAD_SHM_GIB = 1
+# A driver that Ray is asked to stop has so long to let its workers save (runtime/judgement.py); by itself Ray gives 3.
+STOP_S = 30
 # Of its grace a pod's hook leaves so many seconds, for Ray to end by SIGTERM.
 AFTER_HOOK_S = 15
 
@@ -42,7 +44,11 @@ def head_template(
     """The pod of Ray's head, where the job's driver runs; `promised` are the CPUs and GPUs that workers may grow to."""
     head = profile.head
     cpus, gpus = promised
-    env = [_env("ROADBED_CLUSTER_CPUS", str(cpus)), _env("ROADBED_CLUSTER_GPUS", str(gpus))]
+    env = [
+        _env("ROADBED_CLUSTER_CPUS", str(cpus)),
+        _env("ROADBED_CLUSTER_GPUS", str(gpus)),
+        _env("RAY_JOB_STOP_WAIT_TIME_S", str(STOP_S)),
+    ]
     container = _ray_container(profile, "ray-head", _resources(head.cpus, head.memory_gib), env=env)
     container["lifecycle"]["preStop"]["exec"]["command"].append("--head")
     container["ports"] = [{"name": name, "containerPort": port} for name, port in PORTS.items()]

@@ -87,7 +87,9 @@ def _cost(job: ClusterJob, profile: Profile, size: Size) -> str:
         what = f"{gpus} GPU-hours and {cpus} CPU-hours" if gpus else f"{cpus} CPU-hours"
         return f"at most {what} in every hour; no deadline (cluster.deadline_h sets one)"
     what = f"{gpus * hours:g} GPU-hours and {cpus * hours:g} CPU-hours" if gpus else f"{cpus * hours:g} CPU-hours"
-    return f"at most {what} at its deadline of {hours:g} h"
+    retries = job.cluster.retries if hours == job.cluster.deadline_h else 0
+    again = f", which each of {retries} retries has anew" if retries else ""
+    return f"at most {what} at its deadline of {hours:g} h{again}"
 
 
 def _hours(job: ClusterJob) -> float | None:

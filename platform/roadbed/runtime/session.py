@@ -34,8 +34,12 @@ def worker_environment() -> dict[str, str]:
 
 
 def is_ray_remote() -> bool:
-    """Whether RAY_ADDRESS leads to other machines, which see none of the folders of this one."""
-    return not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1")
+    """Whether RAY_ADDRESS leads to other machines, which see none of the folders of this one.
+
+    In the pod of a head it is on loopback, and its workers are other pods nevertheless.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    return bool(address) and ("KUBERNETES_SERVICE_HOST" in os.environ or not address.startswith("127.0.0.1"))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class ClusterSpec(Section):
         "ends the job at once",
     )
     deadline_h: float | None = Field(
-        None, gt=0, description="hours from its start after which the job is ended, and not tried again; null: none"
+        None, gt=0, description="hours of a start after which the job is ended, and not tried again; null: none"
     )
     start_deadline_h: float | None = Field(
         None, gt=0, description="hours within which its pods must have started; null: it waits as long as need be"
@@ -40,8 +40,8 @@ class ClusterSpec(Section):
         1.0,
         ge=0,
         le=720,
-        description="hours for which the pods of a failed job stay, to look at; with a queue, for others wait, and with "
-        "a deadline they go after a minute",
+        description="hours for which the pods of a failed job stay, to look at; with a queue, where others wait, and "
+        "with a deadline they go after a minute",
     )
     keep_record_h: float = Field(
         168.0,
