@@ -259,8 +259,8 @@ def test_what_lies_on_this_machine_is_refused(key: str, tmp_path: Path) -> None:
         ("camvid-quick", "cpu", (), "1 worker pod of 4 CPU, 16 GiB for 2 workers of 1 CPU; a head of 2 CPU, 8 GiB\n"
          "at most 6 CPU-hours in every hour; no deadline (cluster.deadline_h sets one)"),
         ("cityscapes-r50", "gpu", ("cluster.deadline_h=48",), "4 worker pods of 8 CPU, 1 GPU, 64 GiB for 4 workers of "
-         "8 CPU and 1 GPU; a head of 2 CPU, 8 GiB\nat most 192 GPU-hours and 1632 CPU-hours at its deadline of 48 h, which "
-         "each of 2 retries has anew"),
+         "8 CPU and 1 GPU; a head of 2 CPU, 8 GiB\n"
+         "at most 192 GPU-hours and 1632 CPU-hours at its deadline of 48 h, which each of 2 retries has anew"),
         ("cityscapes-r50", "gpu", (), "4 GPU-hours and 34 CPU-hours in every hour"),
         ("camvid-tune", "cpu", (), "8 trials at once; a head of 2 CPU, 8 GiB\n"
          "at most 20 CPU-hours at its deadline of 2 h"),
