@@ -22,10 +22,9 @@ from roadbed.errors import (
 )
 from roadbed.runs import Run
 from roadbed.runs.submission import read_verdict, write_verdict
-from roadbed.runtime.failures import Cause
 
 # The driver has tried again what a budget was for; these would meet any other cluster too.
-FINAL_CAUSES: tuple[Cause, ...] = ("usage", "data", "diverged", "memory", "defect", "fenced")
+FINAL_CAUSES = ("usage", "data", "diverged", "memory", "defect", "fenced")
 _FINAL_ERRORS = (UsageError, DataError, DamagedError, DivergedError, FencedError, NotFoundError)
 
 
