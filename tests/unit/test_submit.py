@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,40 @@ def test_an_api_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: py
         cluster.list("rayjobs")
     with pytest.raises(ClusterError, match=r"cannot be used: .*nowhere"):
         Cluster.connect(context="nowhere")
+
+
+class Strange(BaseHTTPRequestHandler):
+    """What is no API server: it answers 200 with a page, and breaks off within a log."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "500" if self.path.endswith("/log") else "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def strange_server(kube_server: KubeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Strange) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        values = yaml.safe_load(kube_server.write_kubeconfig(tmp_path / "strange").read_text())
+        values["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "strange").write_text(yaml.safe_dump(values))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "strange"))
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_no_api_server_is_told(strange_server: None) -> None:
+    with pytest.raises(ClusterError, match=r"is no API server of Kubernetes, it answers '<html>'; .*--context"):
+        Cluster.connect().list("rayjobs")
+    with pytest.raises(ClusterError, match="cannot be reached"):
+        list(Cluster.connect().log("pod"))
 
 
 def test_objects_are_changed_listed_and_their_logs_read(kube_server: KubeServer) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,7 +119,8 @@ class Cluster:
         path = f"{self._path('pods', pod)}/log"
         response = self._call("GET", path, query=query, read_timeout_s=FOLLOW_TIMEOUT_S if follow else READ_TIMEOUT_S)
         try:
-            yield from _lines(response)
+            with self._reached():
+                yield from _lines(response)
         finally:
             response.release_conn()
 
@@ -137,8 +139,15 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        response = self._call(method, path, name=name, query=query or {}, body=body)
-        document: dict[str, Any] = json.loads(response.read())
+        with self._reached():
+            text = self._call(method, path, name=name, query=query or {}, body=body).read()
+        try:
+            document: dict[str, Any] = json.loads(text)
+        except ValueError:
+            raise ClusterError(
+                f"{self.server}: is no API server of Kubernetes, it answers {_message(text)!r}; name another context "
+                "with --context"
+            ) from None
         return document
 
     def _call(
@@ -152,9 +161,6 @@ class Cluster:
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> Any:
         """The answer, whose body was not read yet. Raises ClusterError for one that is no success."""
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         asked = self._api.param_serialize(
             method,
@@ -164,19 +170,28 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
+        with self._reached():
             answer = self._api.call_api(*asked, _request_timeout=(CONNECT_TIMEOUT_S, read_timeout_s)).response
-        except (ApiException, HTTPError, OSError, ValueError) as error:
-            raise ClusterError(
-                f"Kubernetes at {self.server} cannot be reached: {_last(error)}; look at `kubectl cluster-info`, or "
-                "name another context with --context"
-            ) from error
         if answer.status >= 400:
             try:
                 raise self._refusal(method, path, name, answer.status, _message(answer.read()))
             finally:
                 answer.release_conn()
         return answer
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Around what passes over the network."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except (ApiException, HTTPError, OSError) as error:
+            raise ClusterError(
+                f"Kubernetes at {self.server} cannot be reached: {_last(error)}; look at `kubectl cluster-info`, or "
+                "name another context with --context"
+            ) from error
 
     def _refusal(self, method: str, path: str, name: str, status: int, message: str) -> ClusterError:
         """What an answer that is no success means, and what to do about it."""
