@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roadbed.errors import RoadbedError, UsageError
-from roadbed.runtime.session import _check_resources, last_line, ray_session
+from roadbed.runtime.session import _check_resources, is_ray_remote, last_line, ray_session, worker_environment
 from roadbed.runtime.trainer import HEALTH_CHECK_TIMEOUT, settings_of_ray
 from roadbed.spec import WorkersSpec
 
@@ -49,3 +49,26 @@ def test_a_group_that_finds_no_place_is_planned_anew_sooner_where_nodes_come_and
     assert settings_of_ray(WorkersSpec(num_workers=2, stall_timeout_s=45)) == {HEALTH_CHECK_TIMEOUT: "90.0"}
     monkeypatch.setenv(name, "90")
     assert settings_of_ray(elastic) == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "is_in_pod", "is_remote"),
+    [
+        (None, False, False),
+        (None, True, False),
+        ("127.0.0.1:6379", False, False),
+        ("10.1.2.3:6379", False, True),
+        ("127.0.0.1:6379", True, True),  # KubeRay's, in the pod of a head
+    ],
+)
+def test_workers_in_other_pods_have_an_environment_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, is_in_pod: bool, is_remote: bool
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "here")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    if is_in_pod:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert is_ray_remote() is is_remote
+    assert ("AWS_REGION" in worker_environment()) is not is_remote

@@ -27,10 +27,13 @@ VERBS = {
     "quickstart": "the whole way on this machine: data, training, registry, pictures",
     "runs": "list, show, compare and plot training runs; read their logs and metrics",
     "serve": "answer over HTTP with a model, and a page to try it",
+    "submit": "send a job to a cluster",
     "sweeps": "list and show hyperparameter sweeps",
     "train": "train a model by a job spec",
     "tune": "search hyperparameters by a job spec",
 }
+# Of the pods of jobs, not of people.
+HIDDEN = ("vacate",)
 
 
 class LazyGroup(click.Group):
@@ -42,7 +45,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command, or None if there is none of that name."""
-        if cmd_name not in VERBS:
+        if cmd_name not in (*VERBS, *HIDDEN):
             return None
         command = getattr(importlib.import_module(f"roadbed.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)

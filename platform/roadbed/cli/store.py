@@ -23,6 +23,25 @@ def store_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a job that a cluster starts again by itself; `roadbed submit` gives them."""
+    for option in (
+        click.option(
+            "--wait-s",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            help="Wait so long where another start is at work, instead of giving up at once.",
+        ),
+        click.option(
+            "--submission",
+            metavar="ID",
+            help="Of starts with the same ID, none tries again what failed in a way that would come again.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @contextmanager
 def connection(*uris: str, needs_ray: bool = False) -> Iterator[None]:
     """Reach the stores of `uris`, and Ray if it is needed, for the time of a command; see `roadbed local --help`."""

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from roadbed.cli.store import connection
+from roadbed.cli.store import connection, submission_options
 
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field: train.epochs=3.")
 @click.option("--takeover", is_flag=True, help="Replace an attempt of this run that still lives.")
-def train(spec: Path, overrides: tuple[str, ...], takeover: bool) -> None:
+@submission_options
+def train(spec: Path, overrides: tuple[str, ...], takeover: bool, submission: str | None, wait_s: float) -> None:
     """Train a model by the job SPEC (a YAML file).
 
     A run that was interrupted goes on from its last checkpoint when it is started again with the same name, with any
@@ -24,13 +25,17 @@ def train(spec: Path, overrides: tuple[str, ...], takeover: bool) -> None:
     roadbed train jobs/camvid-quick.yaml --set workers.num_workers=1 --set name=camvid-one
     """
     from roadbed.cli.progress import TrainingProgress
+    from roadbed.runs import Run
+    from roadbed.runtime.submission import submitted
     from roadbed.runtime.train import complete
     from roadbed.spec import load_job
+    from roadbed.storage import open_store
 
     job = load_job(spec, overrides)
     with connection(job.output.store, job.data.uri, job.model.weights, needs_ray=True):
-        with TrainingProgress(job) as progress:
-            trained = complete(job, takeover=takeover, notify=progress.say, follow=progress.follow)
+        run = Run(open_store(job.output.store), job.name)
+        with submitted(run, submission), TrainingProgress(job) as progress:
+            trained = complete(job, takeover=takeover, wait_s=wait_s, notify=progress.say, follow=progress.follow)
         done = trained.status.progress
         said = "finished" if trained.is_new else "was finished before"
         click.echo(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from roadbed.cli.progress import LINE_EVERY_S
-from roadbed.cli.store import connection
+from roadbed.cli.store import connection, submission_options
 
 if TYPE_CHECKING:
     from roadbed.tuning.results import SweepResult
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 @click.option("--takeover", is_flag=True, help="Replace a start of this sweep that still lives.")
 @click.option("--register", metavar="NAME", help="Publish the best trial under this name (or output.register_as).")
 @click.option("--page", type=click.Path(path_type=Path), help="Write the sweep's report there, as HTML.")
-def tune(spec: Path, overrides: tuple[str, ...], takeover: bool, register: str | None, page: Path | None) -> None:
+@submission_options
+def tune(
+    spec: Path,
+    overrides: tuple[str, ...],
+    takeover: bool,
+    register: str | None,
+    page: Path | None,
+    submission: str | None,
+    wait_s: float,
+) -> None:
     """Search hyperparameters by the job SPEC (a YAML file of kind tune).
 
     Every trial is a training run like any other. A sweep that was interrupted goes on when it is started again with the
@@ -32,15 +41,19 @@ def tune(spec: Path, overrides: tuple[str, ...], takeover: bool, register: str |
     roadbed tune jobs/camvid-tune.yaml --register camvid
     roadbed tune jobs/camvid-tune.yaml --set tune.trials=20 --page sweep.html
     """
+    from roadbed.runtime.submission import submitted
     from roadbed.runtime.tune import complete_sweep
     from roadbed.spec import TuneJob, load_kind
+    from roadbed.storage import open_store
+    from roadbed.tuning.sweep import Sweep
 
     if register is not None:
         overrides = (*overrides, f"output.register_as={register}")
     job = load_kind(TuneJob, spec, overrides)
     with connection(job.output.store, job.data.uri, job.model.weights, needs_ray=True):
-        with SweepProgress(job.name, job.tune.trials) as progress:
-            swept = complete_sweep(job, takeover=takeover, notify=progress.say, follow=progress.follow)
+        sweep = Sweep(open_store(job.output.store), job.name)
+        with submitted(sweep.run, submission), SweepProgress(job.name, job.tune.trials) as progress:
+            swept = complete_sweep(job, takeover=takeover, wait_s=wait_s, notify=progress.say, follow=progress.follow)
         show_result(swept.result, page)
         if swept.version is not None:
             version = f"{swept.version.name}:{swept.version.number}"

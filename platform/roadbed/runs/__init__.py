@@ -5,6 +5,7 @@
                    attempts/0001/end.json        by the driver: why it ended, if not by finishing
                    attempts/0001/stalls/...      by watchdogs: what workers do that do not move, and who hangs
                    attempts/0001/...             what the attempt writes: checkpoints, metrics/000001.jsonl, ...
+                   submissions/ID.json           why starts of that id are not tried again (runs/submission)
                    status.json                   moved by If-Match: state, attempt, step, heartbeat
                    latest.json                   moved by If-Match: the newest whole checkpoints
 

@@ -121,33 +121,40 @@ class Run:
     def wait_until_free(
         self,
         *,
+        wait_s: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
         notify: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Return once nobody trains this run: at once if it ended or is lost, else after a few silent heartbeats.
 
-        Raises RoadbedError if its heart still beats.
+        Raises RoadbedError if its heart still beats after `wait_s`.
         """
+        deadline = self.clock() + wait_s
+        while (holder := self._holder(sleep=sleep, notify=notify)) is not None:
+            if self.clock() >= deadline:
+                raise RoadbedError(
+                    f"run {self.name}{holder}; wait until it ends, give this one another name, or pass --takeover to "
+                    "replace it"
+                )
+            sleep(HEARTBEAT_S)
+
+    def _holder(self, *, sleep: Callable[[float], None], notify: Callable[[str], None]) -> str | None:
+        """Who trains this run, in words; None if nobody does."""
         first = self.status()
         if first is not None and first.state == "retrying":
-            raise RoadbedError(
-                f"run {self.name}: the start that trains it is about to try again ({first.reason}); wait until it "
-                "ends, give this one another name, or pass --takeover to replace it"
-            )
+            return f": the start that trains it is about to try again ({first.reason})"
         if first is None or first.state != "running":
-            return
+            return None
         age_s = max(0.0, self.clock() - first.heartbeat_at)
         notify(f"run {self.name}: attempt {first.attempt} gave a heartbeat {age_s:.0f} s ago; looking whether it lives")
         for _ in range(4):
             sleep(HEARTBEAT_S)
             now = self.status()
             if now is None or now.state != "running":
-                return
+                return None
             if (now.attempt, now.beats) != (first.attempt, first.beats):
-                raise RoadbedError(
-                    f"run {self.name} is being trained (attempt {now.attempt}, step {now.step}); wait until it ends, "
-                    "give this one another name, or pass --takeover to replace it"
-                )
+                return f" is being trained (attempt {now.attempt}, step {now.step})"
+        return None
 
     def claim(self, *, details: Mapping[str, Any]) -> Attempt:
         """Begin a new attempt and fence off the one before.

@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -23,6 +23,8 @@ from roadbed.spec import WorkersSpec
 
 PROBE_TIMEOUT_S = 10.0
 STARTUPS_PER_CPU = 4
+# What `roadbed submit` tells the head of a cluster that grows with what is asked of it.
+MAY_GROW_TO = {"CPU": "ROADBED_CLUSTER_CPUS", "GPU": "ROADBED_CLUSTER_GPUS"}
 
 
 def worker_environment() -> dict[str, str]:
@@ -33,8 +35,12 @@ def worker_environment() -> dict[str, str]:
 
 
 def is_ray_remote() -> bool:
-    """Whether RAY_ADDRESS leads to other machines, which see none of the folders of this one."""
-    return not os.environ.get("RAY_ADDRESS", "127.0.0.1").startswith("127.0.0.1")
+    """Whether RAY_ADDRESS leads to other machines, which see none of the folders of this one.
+
+    In the pod of a head it is on loopback, and its workers are other pods nevertheless.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    return bool(address) and ("KUBERNETES_SERVICE_HOST" in os.environ or not address.startswith("127.0.0.1"))
 
 
 @contextmanager
@@ -47,7 +53,7 @@ def ray_session(workers: WorkersSpec) -> Iterator[None]:
 
 @contextmanager
 def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict[str, float]]:
-    """The Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time; the resources it has.
+    """The Ray of RAY_ADDRESS, or one of our own on this machine, on loopback, for this time; what it has or grows to.
 
     One of our own says that it has `num_cpus` CPUs or more. `needs_state`: processes of Ray's will ask it for the state
     of others. They do so through the dashboard, which it is given then; and they are told the address in their
@@ -76,7 +82,7 @@ def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict
             settings["runtime_env"] = {"env_vars": {"RAY_ADDRESS": settings["address"]}}
         import ray
 
-        _read_environment_anew()
+        read_environment_anew()
         try:
             _probe(settings["address"])
             with own_signals():
@@ -87,7 +93,13 @@ def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict
                 f"token, or unset it to work on this machine"
             ) from error
         stack.callback(ray.shutdown)
-        yield ray.cluster_resources()
+        yield grown(ray.cluster_resources(), os.environ)
+
+
+def grown(resources: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, float]:
+    """The resources that a cluster has, or may grow to where who made it says so in the environment of its head."""
+    told = {resource: float(environment.get(name, 0)) for resource, name in MAY_GROW_TO.items()}
+    return {**resources, **{name: most for name, most in told.items() if most > resources.get(name, 0.0)}}
 
 
 def _probe(address: str) -> None:
@@ -129,7 +141,7 @@ def _own_token(folder: Path) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _read_environment_anew() -> None:
+def read_environment_anew() -> None:
     """Let Ray look at what the environment says now of token and loopback; by itself it looks once in a process's life.
 
     At the token it looks when it first needs one, at the other when it is imported: then it would look for a head on

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ray.train import UserCallback
 
 FOLLOW_INTERVAL_S = 1.0
-MAY_CHANGE = ("workers", "output", "train.explode_factor")
+MAY_CHANGE = ("workers", "output", "cluster", "train.explode_factor")
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,14 @@ def complete(
     job: TrainJob,
     *,
     takeover: bool = False,
+    wait_s: float = 0.0,
     notify: Callable[[str], None] = lambda _: None,
     follow: Callable[[RunStatus], None] = lambda _: None,
 ) -> Trained:
     """Bring a run to its end, from wherever it stands, and publish its best checkpoint if the spec says so.
 
-    A run that is finished is not trained again. `is_new` of the result says whether anything was trained. Raises
-    UsageError or RoadbedError with the reason.
+    A run that is finished is not trained again; one that somebody trains is waited for, for `wait_s`. `is_new` of the
+    result says whether anything was trained. Raises UsageError or RoadbedError with the reason.
     """
     root = open_store(job.output.store)
     dataset = labelled_dataset(job.data)
@@ -69,7 +70,7 @@ def complete(
     is_new = status is None or status.state != "finished"
     if is_new:
         if not takeover:
-            run.wait_until_free(notify=notify)
+            run.wait_until_free(wait_s=wait_s, notify=notify)
         if status is not None:
             latest = run.pointer().latest
             notify(f"run {job.name} goes on from step {latest.step if latest else 0} (it was {status.state})")

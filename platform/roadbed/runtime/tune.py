@@ -51,7 +51,7 @@ SETTINGS_OF_TUNE: dict[str, str | None] = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 BY_USER = "stopped by its user"
-MAY_CHANGE = ("workers", "output", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
+MAY_CHANGE = ("workers", "output", "cluster", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,22 @@ def complete_sweep(
     job: TuneJob,
     *,
     takeover: bool = False,
+    wait_s: float = 0.0,
     notify: Callable[[str], None] = lambda _: None,
     follow: Callable[[SweepResult], None] = lambda _: None,
 ) -> Swept:
     """Bring a sweep to its end, from wherever it stands, and register the best trial if the spec says so.
 
-    Trials that ended are not run again. `follow` is told how the sweep stands every other second. Raises UsageError or
-    RoadbedError with the reason: that no trial ended well is one.
+    Trials that ended are not run again; a start of the sweep that is at work is waited for, for `wait_s`. `follow` is
+    told how the sweep stands every other second. Raises UsageError or RoadbedError with the reason: that no trial ended
+    well is one.
     """
     root = open_store(job.output.store)
     dataset = labelled_dataset(job.data)
     sweep = Sweep(root, job.name)
     job = _begin(job, sweep, Registry(root))
     if not takeover:
-        sweep.run.wait_until_free(notify=notify)
+        sweep.run.wait_until_free(wait_s=wait_s, notify=notify)
     if _numbers_to_do(job, sweep.trials()):
         _sweep_on(job, sweep, notify=notify, follow=follow)
     trials = sweep.trials()

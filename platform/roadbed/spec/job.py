@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from roadbed.errors import UsageError
 from roadbed.spec.base import Section, describe_faults
+from roadbed.spec.cluster import ClusterSpec
 from roadbed.spec.data import DataSpec
 from roadbed.spec.loss import LossSpec
 from roadbed.spec.model import ModelSpec
@@ -34,6 +35,7 @@ class _Training(Section):
     train: TrainSpec = TrainSpec()
     workers: WorkersSpec = WorkersSpec()
     output: OutputSpec = OutputSpec()
+    cluster: ClusterSpec = ClusterSpec()
 
 
 class TrainJob(_Training):

@@ -12,10 +12,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from roadbed.errors import UsageError
-from roadbed.spec.base import known_keys, nearest_key
+from roadbed.spec.base import Section, known_keys, nearest_key
 from roadbed.spec.job import KINDS, Job, ServeJob, TrainJob, TuneJob
 
 Kind = TypeVar("Kind", TrainJob, TuneJob, ServeJob)
+AnyKind = TypeVar("AnyKind", bound=Section)
 
 
 def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
@@ -28,13 +29,21 @@ def load_job(path: Path, overrides: tuple[str, ...] = ()) -> TrainJob:
 
 def load_kind(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) -> Kind:
     """As `load_job`, of a job of another kind."""
+    return parse_kind(kind, _read(path), origin=str(path), overrides=overrides)
+
+
+def load_any(path: Path, overrides: tuple[str, ...] = ()) -> Job:
+    """As `load_job`, of a job of whatever kind the file says."""
+    return parse_any(_read(path), origin=str(path), overrides=overrides)
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such job spec; the examples lie in jobs/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    return parse_kind(kind, text, origin=str(path), overrides=overrides)
 
 
 def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> TrainJob:
@@ -44,20 +53,35 @@ def parse_job(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Tra
 
 def parse_kind(kind: type[Kind], text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Kind:
     """As `parse_job`, of a job of another kind."""
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
-        raise UsageError(f"{origin}: not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{origin}: a job spec is keys and values, with `kind: train` at the top")
+    values = _values(text, origin=origin)
     model = job_class(values.get("kind"), origin=origin)
     if model is not kind:
         wanted = kind.model_fields["kind"].default
         raise UsageError(
             f"{origin}: is a job of kind {values['kind']}, expected {wanted}; `roadbed {values['kind']}` runs it"
         )
+    return _parse(kind, values, origin=origin, overrides=overrides)
+
+
+def parse_any(text: str, *, origin: str, overrides: tuple[str, ...] = ()) -> Job:
+    """As `parse_job`, of a job of whatever kind the text says."""
+    values = _values(text, origin=origin)
+    return _parse(job_class(values.get("kind"), origin=origin), values, origin=origin, overrides=overrides)
+
+
+def _values(text: str, *, origin: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
+        raise UsageError(f"{origin}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{origin}: a job spec is keys and values, with `kind: train` at the top")
+    return values
+
+
+def _parse(kind: type[AnyKind], values: dict[str, Any], *, origin: str, overrides: tuple[str, ...]) -> AnyKind:
     for override in overrides:
-        _override(values, override, model)
+        _override(values, override, kind)
     return kind.parse(values, origin=origin)
 
 

@@ -34,6 +34,7 @@ FIXED = {
     "train.compile": _NOT_LEARNED,
     "train.explode_factor": "it says which runs are given up, not what they learn",
     "workers": "trials are given equal machines, or their times and budgets could not be compared",
+    "cluster": "the sweep is one job of a cluster, its trials are not",
     "output": "the sweep decides where its trials are kept, and registers the winner alone",
 }
 """Keys and sections that are the same for every trial, and why."""

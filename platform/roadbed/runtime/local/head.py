@@ -68,6 +68,8 @@ def start_head(
     environment = {
         **kept,
         **variables,
+        # For jobs that are sent to it: `roadbed submit --ray-address`.
+        "PATH": os.pathsep.join([str(Path(ray).parent), kept.get("PATH", os.defpath)]),
         **LOOPBACK_ONLY,
         **SERVE_VARIABLES,
         **{name: str(port) for name, port in zip(_PORT_VARIABLES, numbers[len(ports) :], strict=True)},
