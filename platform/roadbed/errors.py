@@ -52,15 +52,3 @@ class TrainingError(RoadbedError):
 
 class DivergedError(TrainingError):
     """The loss or the weights are no numbers any more, or the loss has exploded: the same spec will end there again."""
-
-
-class ClusterError(RoadbedError):
-    """A Kubernetes API server that cannot be reached, or refused; the message names the object and the remedy."""
-
-
-class NoSuchObjectError(ClusterError):
-    """An object of a cluster that is not there, or a kind of objects that its API server does not know."""
-
-
-class ObjectExistsError(ClusterError):
-    """An object of a cluster that is there already, or was changed by somebody else meanwhile."""
