@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from roadbed.kube.facts import JobFacts
+from roadbed.kube.names import OURS
 from roadbed.runs import RunStatus
 
 NOW = 1_790_000_000.0
 NAME, CLUSTER = "town", "town-x7k2p"
 IMAGE = "registry.example.com/roadbed:0.1.0"
+LABELS = {**OURS, "roadbed.dev/run": NAME, "roadbed.dev/kind": "train"}
 SPEC_TEXT = "kind: train\nname: town\ndata: {uri: 's3://roadbed/datasets/town'}\n"
 
 
@@ -31,7 +33,7 @@ def rayjob(
     **more: Any,
 ) -> dict[str, Any]:
     """The RayJob of a run; `deployment` and `job` are its two statuses, "" for one that nobody has looked at."""
-    labels = {"app.kubernetes.io/managed-by": "roadbed", "roadbed.dev/run": NAME, "roadbed.dev/kind": "train"}
+    labels = dict(LABELS)
     if queue:
         labels["kueue.x-k8s.io/queue-name"] = queue
     status = {"jobDeploymentStatus": deployment, "jobStatus": job, "reason": reason, "message": message, **more}
@@ -82,7 +84,7 @@ def pod(
         found.append({"type": "PodScheduled", "status": "True"})
     if phase == "Running":
         found.append({"type": "Ready", "status": "True"})
-    labels = {"roadbed.dev/run": NAME, "roadbed.dev/kind": "train"}
+    labels = dict(LABELS)
     if role != "submitter":
         labels |= {"ray.io/cluster": CLUSTER, "ray.io/node-type": role}
     return {

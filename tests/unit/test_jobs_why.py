@@ -592,7 +592,7 @@ SITUATIONS: dict[str, Case] = {
     ),
     # KubeRay
     "no operator": Case(
-        facts(rayjob("", age_s=125.0)), "operator", "no operator has looked at it for 2 min", "KubeRay"
+        facts(rayjob("", age_s=125.0)), "operator", "no operator has looked at it for 2 min", "kuberay-operator"
     ),
     "an operator that has not looked yet": Case(
         facts(rayjob("", age_s=5.0)), "starting", "not looked at it yet", "wait"

@@ -15,6 +15,7 @@ LONG_START_S = 300.0
 _FENCED = re.compile(
     r"(was replaced by attempt \d+|attempt \d+ began while attempt \d+ was starting|is being trained \(attempt \d+)"
 )
+_AGAIN = re.compile(r"^run \S+: this submission has failed for good and is not tried again: ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SAYINGS: tuple[tuple[Cause, re.Pattern[str]], ...] = (
     ("fenced", _FENCED),
@@ -74,7 +75,7 @@ def last_error(message: str) -> str:
     """The error that roadbed's command ended with, from the tail of a log; the last line if there is none."""
     lines = [_COLOUR.sub("", line).strip() for line in message.splitlines()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or [line for line in lines if line] or [""])[-1]
+    return _AGAIN.sub("", (errors or [line for line in lines if line] or [""])[-1])
 
 
 def _fenced(facts: JobFacts, said: str) -> Reason:
