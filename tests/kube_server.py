@@ -84,7 +84,8 @@ class RefusalError(Exception):
 class PodLog:
     """What a container has written; who follows it waits until it is closed."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    """When each was written, and what."""
     is_open: bool = False
 
 
@@ -171,7 +172,7 @@ class KubeServer:
         """A container writes lines; those who follow it get them, and their end unless it stays open."""
         with self.changed:
             log = self.logs.setdefault((namespace, pod, container), PodLog())
-            log.lines += lines
+            log.lines += [(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z", line) for line in lines]
             log.is_open = is_open
             self.changed.notify_all()
 
@@ -433,13 +434,14 @@ def _handler_of(server: KubeServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", "text/plain")
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            for line in _lines(log, first, is_following=asked.query.get("follow", "").lower() == "true"):
-                data = line.encode() + b"\n"
+            has_stamps = asked.query.get("timestamps", "").lower() == "true"
+            for at, line in _lines(log, first, is_following=asked.query.get("follow", "").lower() == "true"):
+                data = f"{at} {line}\n".encode() if has_stamps else f"{line}\n".encode()
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
 
-    def _lines(log: PodLog, first: int, *, is_following: bool) -> Iterator[str]:
+    def _lines(log: PodLog, first: int, *, is_following: bool) -> Iterator[tuple[str, str]]:
         number = first
         while True:
             with server.changed:

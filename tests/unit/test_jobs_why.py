@@ -744,6 +744,9 @@ SITUATIONS: dict[str, Case] = {
     "pods on their way": Case(
         facts(rayjob(), pod("head", phase="Running"), pod(age_s=5.0)), "starting", "1 of 2 pods are ready", "wait"
     ),
+    "handed to Ray, and not begun": Case(
+        facts(rayjob("Running", job="PENDING"), *RUNNING), "starting", "3 of 3 pods are ready", "wait"
+    ),
     "a store out of reach": Case(
         facts(rayjob("Running", job="RUNNING"), *RUNNING, store_error="s3://roadbed: no credentials"),
         "store",

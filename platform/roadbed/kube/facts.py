@@ -76,9 +76,8 @@ class JobFacts:
     @property
     def is_waiting_for_queue(self) -> bool:
         """Whether Kueue holds it back: without a place, or told to make room."""
-        if not self.queue or self.is_over:
-            return False
-        return condition_of(self.workload, "Admitted") != "True"
+        is_suspended = self.deployment in {"", "Suspended", "Suspending"}
+        return bool(self.queue) and is_suspended and condition_of(self.workload, "Admitted") != "True"
 
     @property
     def own_run_status(self) -> RunStatus | None:

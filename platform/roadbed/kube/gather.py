@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from roadbed.errors import ClusterError, NoSuchObjectError
+from roadbed.errors import ClusterError, NoSuchObjectError, UsageError
 from roadbed.kube.client import Cluster
 from roadbed.kube.facts import SKEW_S, Object, event_at, seconds_of
 from roadbed.kube.names import JOB_ANNOTATION, KIND_LABEL, OURS, RUN_LABEL, selector
@@ -72,9 +72,17 @@ def all_jobs(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def find_job(cluster: Cluster, name: str) -> dict[str, Any]:
-    """The RayJob of a name. Raises NoSuchObjectError that names the nearest one there is."""
+    """The RayJob of a name.
+
+    Raises NoSuchObjectError that names the nearest one there is, UsageError for one that roadbed did not make.
+    """
     try:
-        return cluster.get("rayjobs", name)
+        found = cluster.get("rayjobs", name)
+        if OURS.items() <= (found["metadata"].get("labels") or {}).items():
+            return found
+        raise UsageError(
+            f"RayJob {name} in namespace {cluster.namespace}: was not made by roadbed; see `kubectl get rayjob {name}`"
+        )
     except NoSuchObjectError:
         names = [one["metadata"]["name"] for one in all_jobs(cluster)]
     near = difflib.get_close_matches(name, names, n=1)

@@ -117,7 +117,7 @@ def state_of(facts: JobFacts) -> JobState:
         return "queued"
     if facts.deployment in {"Suspended", "Suspending"}:
         return "starting" if facts.queue else "suspended"
-    if facts.deployment in {"Retrying", "Waiting"}:
+    if facts.deployment == "Retrying":
         return "retrying"
     if facts.deployment != "Running" or run is None:
         return "starting"

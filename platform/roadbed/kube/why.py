@@ -63,7 +63,7 @@ def _of_job(facts: JobFacts) -> list[Reason]:
                 f"`roadbed jobs resume {facts.name}`",
             )
         ]
-    if facts.deployment in {"Retrying", "Waiting"}:
+    if facts.deployment == "Retrying":
         tries = (
             f"{facts.status.get('failed') or 0} of {(facts.rayjob['spec'].get('backoffLimit') or 0) + 1} tries failed"
         )
@@ -177,7 +177,8 @@ def _deadline(text: str, next_step: str) -> Reason:
 
 def _still_starting(facts: JobFacts) -> list[Reason]:
     """Nothing is wrong, and it does not run yet."""
-    if facts.deployment not in {"Initializing", "Waiting", "Retrying"}:
+    is_submitting = facts.deployment == "Running" and facts.status.get("jobStatus") in (None, "", "PENDING")
+    if not is_submitting and facts.deployment not in {"Initializing", "Waiting"}:
         return []
     missing = [pod for pod in facts.pods if not is_ready(pod)]
     done = len(facts.pods) - len(missing)

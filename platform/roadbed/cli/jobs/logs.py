@@ -45,54 +45,58 @@ def logs(
     if pod is not None:
         _print_all(_of_pod(cluster, pod, follow=follow, tail_lines=tail_lines), as_json=as_json)
         return
-    rayjob = find_job(cluster, name)
+    runs, rayjob = Runs(store), find_job(cluster, name)
     if follow:
-        has_lines = _follow(cluster, name, Runs(store), tail_lines=tail_lines, as_json=as_json)
+        has_lines = _follow(cluster, name, runs, tail_lines=tail_lines, as_json=as_json)
     else:
-        driver = _driver(Runs(store), cluster, rayjob)
+        driver = _started_driver(_facts(runs, cluster, rayjob))
         has_lines = driver is not None and _print_all(
             _of_pod(cluster, driver, follow=False, tail_lines=tail_lines), as_json=as_json
         )
-    if not has_lines and not _print_all(_of_store(Runs(store), rayjob), as_json=as_json):
+    if not has_lines and not _print_all(_of_store(runs, rayjob), as_json=as_json):
         raise NotFoundError(f"{name}: has no log yet, neither of a pod nor in the store; see `roadbed jobs why {name}`")
 
 
 def _follow(cluster: Cluster, name: str, runs: Runs, *, tail_lines: int | None, as_json: bool) -> bool:
-    """Print what drivers write until the job is over, one driver after the other; whether there was a line."""
-    from roadbed.kube.gather import find_job
-    from roadbed.kube.jobs import view_of
+    """Print what drivers write until the job is over, one driver after the other; whether there was a line.
 
-    seen: set[str] = set()
-    has_lines, told = False, ""
+    A connection that breaks is made again, and goes on after the last line that came.
+    """
+    from roadbed.kube.gather import find_job
+
+    last_at: dict[str, str] = {}
+    told = ""
     while True:
         try:
-            rayjob = find_job(cluster, name)
+            facts = _facts(runs, cluster, find_job(cluster, name))
         except NoSuchObjectError:
-            return has_lines  # It was stopped, or its record's time is over.
-        facts = _facts(runs, cluster, rayjob)
+            return bool(last_at)  # It was stopped, or its record's time is over.
         driver = _started_driver(facts)
-        if driver is not None and driver not in seen:
-            seen.add(driver)
-            lines = _of_pod(cluster, driver, follow=True, tail_lines=tail_lines)
-            has_lines = _print_all(lines, as_json=as_json) or has_lines
-            continue
+        if driver is not None:
+            first = None if driver in last_at else tail_lines
+            for line in _of_pod(cluster, driver, follow=True, tail_lines=first, after=last_at.get(driver, "")):
+                last_at[driver] = line["at"]
+                _print(line, as_json=as_json)
         if facts.is_over:
-            return has_lines
-        view = view_of(facts)
-        if (said := f"{view.state}: {view.reason}" if view.reason else view.state) != told:
+            return bool(last_at)
+        if driver is None and (said := _standing(facts)) != told:
             tell(f"{name}: {said}")
             told = said
         time.sleep(POLL_S)
+
+
+def _standing(facts: JobFacts) -> str:
+    """How a job stands that has no driver yet, in a line."""
+    from roadbed.kube.jobs import view_of
+
+    view = view_of(facts)
+    return f"{view.state}: {view.reason}" if view.reason else view.state
 
 
 def _facts(runs: Runs, cluster: Cluster, rayjob: Object) -> JobFacts:
     from roadbed.kube.gather import Snapshot
 
     return runs.facts(rayjob, Snapshot.take(cluster, run=rayjob["metadata"]["name"]).of(rayjob))
-
-
-def _driver(runs: Runs, cluster: Cluster, rayjob: Object) -> str | None:
-    return _started_driver(_facts(runs, cluster, rayjob))
 
 
 def _started_driver(facts: JobFacts) -> str | None:
@@ -103,11 +107,15 @@ def _started_driver(facts: JobFacts) -> str | None:
     return None if pod is None or phase_of(pod) == "Pending" else str(pod["metadata"]["name"])
 
 
-def _of_pod(cluster: Cluster, pod: str, *, follow: bool, tail_lines: int | None) -> Iterator[dict[str, Any]]:
-    """The lines of a pod. One that goes, or whose connection breaks, has no more of them."""
+def _of_pod(
+    cluster: Cluster, pod: str, *, follow: bool, tail_lines: int | None, after: str = ""
+) -> Iterator[dict[str, Any]]:
+    """The lines of a pod that were written `after`. One that goes, or whose connection breaks, has no more of them."""
     try:
-        for line in cluster.log(pod, follow=follow, tail_lines=tail_lines):
-            yield {"pod": pod, "text": line}
+        for text in cluster.log(pod, follow=follow, tail_lines=tail_lines, timestamps=True):
+            at, _, line = text.partition(" ")
+            if at > after:  # The kubelet writes nine digits of a second always, so they sort as texts.
+                yield {"pod": pod, "at": at, "text": line}
     except NoSuchObjectError:
         if not follow:
             raise
@@ -126,12 +134,15 @@ def _print_all(lines: Iterator[dict[str, Any]], *, as_json: bool) -> bool:
     has_lines = False
     for line in lines:
         has_lines = True
-        click.echo(json.dumps(line, ensure_ascii=False) if as_json else _in_words(line))
+        _print(line, as_json=as_json)
     return has_lines
 
 
-def _in_words(line: dict[str, Any]) -> str:
-    if "pod" in line:
-        return str(line["text"])
-    at = datetime.fromtimestamp(line["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{at} {line['level']:<7} {line['text']}"
+def _print(line: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(line, ensure_ascii=False))
+    elif "pod" in line:
+        click.echo(line["text"])
+    else:
+        at = datetime.fromtimestamp(line["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        click.echo(f"{at} {line['level']:<7} {line['text']}")

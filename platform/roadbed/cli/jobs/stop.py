@@ -34,8 +34,8 @@ def stop(
 ) -> None:
     """Let a job's run save what it did, then take the job away. Its run stays, and `roadbed jobs resume` goes on.
 
-    A run that does not save in time has its pods' own grace besides; a job that does not train yet is taken away at
-    once.
+    A run that does not save in time has its pods' own grace besides. A job that does not train yet, or has ended, is
+    taken away at once, and its pods with it.
     """
     from roadbed.kube.jobs import state_of
 
@@ -51,7 +51,7 @@ def stop(
         click.echo(json.dumps({"name": name, "was": was, "is_saved": is_saved}))
         return
     saved = ", its run saved what it did" if is_saved else ""
-    click.echo(f"{name}: stopped (it was {was}){saved}")
+    click.echo(f"{name}: {'taken away' if facts.is_over else 'stopped'} (it was {was}){saved}")
     if facts.run_status is not None and facts.run_status.state != "finished":
         click.echo(f"next: roadbed jobs resume {name}")
 
