@@ -1,9 +1,9 @@
 """A Kubernetes API server for tests: real HTTP, objects in memory, and the real one's answers to the official client.
 
-It keeps any object of the resources in `RESOURCES` and speaks get, list (labelSelector, fieldSelector), create (also
-generateName and dryRun), replace, merge patch, delete (with the objects that it owned) and pod logs (also follow). What
-is wrong is refused as the API server does: 401, 403, 404, 409, 415, 422, each with a Status. Nothing acts on the
-objects: no scheduler, no operator, no admission; tests write statuses themselves.
+It keeps any object of the resources in `RESOURCES` and speaks discovery (for kubectl), get, list (labelSelector,
+fieldSelector), create (also generateName and dryRun), replace, merge patch, delete (with the objects that it owned) and
+pod logs (also follow). What is wrong is refused as the API server does: 401, 403, 404, 409, 415, 422, each with a
+Status. Nothing acts on the objects: no scheduler, no operator, no admission; tests write statuses themselves.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class Resource(NamedTuple):
 
 RESOURCES = (
     Resource("", "v1", "namespaces", "Namespace"),
+    Resource("", "v1", "nodes", "Node"),
     Resource("", "v1", "pods", "Pod"),
     Resource("", "v1", "events", "Event"),
     Resource("", "v1", "configmaps", "ConfigMap"),
     Resource("", "v1", "secrets", "Secret"),
     Resource("", "v1", "services", "Service"),
     Resource("", "v1", "serviceaccounts", "ServiceAccount"),
+    Resource("apps", "v1", "deployments", "Deployment"),
+    Resource("apps", "v1", "statefulsets", "StatefulSet"),
     Resource("batch", "v1", "jobs", "Job"),
     Resource("ray.io", "v1", "rayjobs", "RayJob"),
     Resource("ray.io", "v1", "rayclusters", "RayCluster"),
@@ -57,6 +60,8 @@ RESOURCES = (
     Resource("kueue.x-k8s.io", "v1beta2", "localqueues", "LocalQueue"),
     Resource("kueue.x-k8s.io", "v1beta2", "clusterqueues", "ClusterQueue"),
 )
+
+CLUSTER_SCOPED = {"namespaces", "nodes", "clusterqueues"}
 
 Key = tuple[str, str, str, str]
 """Group, plural, namespace ("" for what has none), name."""
@@ -109,6 +114,8 @@ class KubeServer:
         """Method and path of every request, in order."""
         self.logs: dict[tuple[str, str, str], PodLog] = {}
         """By namespace, pod and container."""
+        self.needs_token = True
+        """kubectl sends no token over plain HTTP."""
         self.absent_groups: set[str] = set()
         """API groups whose CRDs are not installed."""
         self.forbidden: set[tuple[str, str]] = set()
@@ -350,6 +357,36 @@ def _fields_match(selector: str, one: Mapping[str, Any]) -> bool:
     return True
 
 
+def _discovered(path: str, absent_groups: set[str]) -> dict[str, Any] | None:
+    """What the API server says of the groups and kinds that it has; None for other paths."""
+    found = [one for one in RESOURCES if one.group not in absent_groups]
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        groups = [_group(name, found) for name in dict.fromkeys(one.group for one in found) if name]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    version = path.removeprefix("/apis/").removeprefix("/api/")
+    resources = [
+        {
+            "name": one.plural,
+            "singularName": one.kind.lower(),
+            "namespaced": one.plural not in CLUSTER_SCOPED,
+            "kind": one.kind,
+            "verbs": ["create", "delete", "get", "list", "patch", "update"],
+        }
+        for one in found
+        if _api_version(one) == version
+    ]
+    listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+    return listed if resources else None
+
+
+def _group(name: str, found: list[Resource]) -> dict[str, Any]:
+    versions = sorted({one.version for one in found if one.group == name}, reverse=True)
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
 def _verb(method: str, asked: Asked) -> str:
     if method == "GET":
         return "get" if asked.name else "list"
@@ -396,10 +433,13 @@ def _handler_of(server: KubeServer) -> type[BaseHTTPRequestHandler]:
             text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             server.requests.append(f"{self.command} {self.path}")
             try:
-                if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                if server.needs_token and self.headers.get("Authorization") != f"Bearer {TOKEN}":
                     raise RefusalError(401, "Unauthorized", "Unauthorized")
                 if self.path.split("?")[0] == "/version":
                     self._send(200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
+                    return
+                if (discovered := _discovered(self.path.split("?")[0], server.absent_groups)) is not None:
+                    self._send(200, discovered)
                     return
                 asked = _parse(self.path)
                 if asked.subresource == "log" and self.command == "GET":
