@@ -168,6 +168,26 @@ def test_a_run_that_cannot_be_read_leaves_the_rest(kube_server: KubeServer, road
     assert "not known here: " in out
 
 
+def test_a_store_that_does_not_answer_is_asked_once_where_the_pods_have_it(
+    kube_server: KubeServer, roadbed: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    env = [{"name": "AWS_ENDPOINT_URL", "value": "http://127.0.0.1:1"}, {"name": "AWS_REGION", "value": "eu-west-1"}]
+    head = {"template": {"spec": {"containers": [{"name": "ray-head", "env": env}]}}}
+    for name in (NAME, "city"):
+        made = job(tmp_path, spec={"rayClusterSpec": {"headGroupSpec": head}})
+        made["metadata"]["name"] = made["metadata"]["labels"]["roadbed.dev/run"] = name
+        made["metadata"]["annotations"]["roadbed.dev/job"] = f"{{kind: train, name: {name}}}"
+        kube_server.put(made)
+    errors = [view["reasons"][-1] for view in json.loads(roadbed("jobs", "list", "--json")[1])]
+    assert [error["kind"] for error in errors] == ["store", "store"]
+    assert "http://127.0.0.1:1" in errors[0]["text"]
+    assert errors[0]["text"] == errors[1]["text"], "runs/city was not asked for"
+
+
 @pytest.mark.parametrize("command", ["show", "why", "logs", "stop", "resume"])
 def test_a_misspelt_name_is_met_with_the_nearest(
     running: KubeServer, roadbed: Command, tmp_path: Path, command: str

@@ -713,6 +713,18 @@ SITUATIONS: dict[str, Case] = {
         "after 15 min 00 s the store holds no heartbeat",
         "--store",
     ),
+    "first heartbeat after an hour in a queue": Case(
+        facts(rayjob("Running", job="RUNNING", age_s=3600.0, rayJobInfo={"startTime": stamp(NOW - 20)}), *RUNNING),
+        "heartbeat",
+        "is awaited",
+        "wait a moment",
+    ),
+    "ended in peace, and failed": Case(
+        facts(rayjob("Complete", job="SUCCEEDED"), run_status=run_status("failed", reason="the loss is no number")),
+        "run_final",
+        "the run failed (diverged)",
+        "learning_rate",
+    ),
     "heartbeat of an earlier job": Case(
         facts(
             rayjob("Running", job="RUNNING", age_s=50.0), *RUNNING, run_status=run_status("failed", heartbeat_age_s=900)

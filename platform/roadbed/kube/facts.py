@@ -69,6 +69,13 @@ class JobFacts:
         return max(0.0, self.now - seconds_of(self.rayjob["metadata"].get("creationTimestamp")))
 
     @property
+    def running_s(self) -> float:
+        """For how long its program runs; its cluster or itself, where KubeRay does not say."""
+        info = self.status.get("rayJobInfo") or {}
+        since = info.get("startTime") or self.status.get("startTime")
+        return max(0.0, self.now - seconds_of(since)) if since else self.age_s
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more comes of this RayJob."""
         return self.deployment in {"Complete", "Failed", "ValidationFailed"}

@@ -28,7 +28,8 @@ _AUTH = re.compile(
 
 def why(facts: JobFacts) -> list[Reason]:
     """All reasons, the likeliest first; none for a job that does well or has finished."""
-    if facts.deployment == "Complete" and facts.status.get("jobStatus") == "SUCCEEDED":
+    run = facts.own_run_status
+    if facts.deployment == "Complete" and (run is None or run.state != "failed"):
         return []
     reasons = [*_of_job(facts), *why_run_failed(facts), *why_run_is_silent(facts)]
     if facts.deployment != "ValidationFailed":

@@ -95,7 +95,7 @@ def _of_cause(facts: JobFacts, cause: Cause, reason: str) -> Reason:
 
 
 def _no_heartbeat(facts: JobFacts) -> Reason:
-    if facts.age_s < LONG_START_S:
+    if facts.running_s < LONG_START_S:
         return Reason(
             "heartbeat",
             "its program has begun; the workers' first heartbeat is awaited (Ray starts them in some 30 s)",
@@ -103,7 +103,7 @@ def _no_heartbeat(facts: JobFacts) -> Reason:
         )
     return Reason(
         "heartbeat",
-        f"its program has begun, but after {duration(facts.age_s)} the store holds no heartbeat of the run: workers "
-        "find no place, or the store is another one than here",
+        f"its program has begun, but after {duration(facts.running_s)} the store holds no heartbeat of the run: its "
+        "workers find no place, or the store is another one than here",
         f"read `roadbed jobs logs {facts.name}`, and compare output.store with --store",
     )

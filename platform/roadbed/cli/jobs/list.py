@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from roadbed.kube.jobs import JobView
 
 REASON_LETTERS = 70
+PLAIN_WIDTH = 200  # Of a line that no terminal shows.
 
 
 @click.command("list")
@@ -49,4 +50,5 @@ def _show(views: list[JobView]) -> None:
         pods = f"{view.ready_pods}/{view.pods}" if view.pods else ""
         cells = (view.name, view.kind, view.state, duration(view.age_s), pods, str(view.gpus or ""), step, miou)
         table.add_row(*map(escape, cells), escape(shorten(view.reason, REASON_LETTERS, placeholder=" ...")))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    Console(highlight=False, width=None if console.is_terminal else PLAIN_WIDTH).print(table)
