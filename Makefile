@@ -20,9 +20,13 @@ test: install ## all tests that a laptop can run (some need CAMVID=DIR and say s
 test-gpu: install ## the tests that need NVIDIA GPUs: CUDA, bf16, and with two of them NCCL and SyncBatchNorm
 	@$(BIN)/python -m pytest tests/gpu -m gpu
 
+.PHONY: test-cluster
+test-cluster: install ## the tests on a cluster with KubeRay's operator; KUBECONFIG=FILE says which
+	@KUBECONFIG="$(KUBECONFIG)" $(BIN)/python -m pytest tests/cluster -m cluster
+
 .PHONY: test-all
 test-all: install ## all tests, and those that break runs for minutes (some 20 more)
-	@$(BIN)/python -m pytest -m "not gpu"
+	@$(BIN)/python -m pytest -m "not gpu and not cluster"
 
 .PHONY: check
 check: install ## ruff, mypy --strict, import contracts, links in the docs

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kube_server import KubeServer
 from roadbed.cli import main
 from roadbed.runtime import local
 
@@ -25,7 +26,7 @@ def session_patch() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(scope="session", autouse=True)
 def own_surroundings(session_patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's files, reaches the user's stores, or listens beyond loopback."""
-    foreign = [name for name in os.environ if name.startswith(("AWS_", "RAY_", "ROADBED_", "KUBERNETES_"))]
+    foreign = [name for name in os.environ if name.startswith(("AWS_", "RAY_", "ROADBED_", "KUBE"))]
     for name in foreign:
         session_patch.delenv(name)
     home = tmp_path_factory.mktemp("home")
@@ -62,6 +63,17 @@ def ray_head(s3_server: local.LocalState, session_patch: pytest.MonkeyPatch) -> 
     for name, value in local.environment(state).items():
         session_patch.setenv(name, value)
     return state
+
+
+@pytest.fixture
+def kube_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeServer]:
+    """An API server of ours with no object in it; KUBECONFIG leads to it, namespace roadbed."""
+    with KubeServer().running() as server:
+        path = str(server.write_kubeconfig(tmp_path / "kubeconfig"))
+        monkeypatch.setenv("KUBECONFIG", path)
+        # The official client reads the variable when it is imported, which another test may have done.
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", path)
+        yield server
 
 
 @pytest.fixture(scope="session")

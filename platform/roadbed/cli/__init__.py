@@ -21,6 +21,7 @@ VERBS = {
     "explain": "print every field of a job spec with its default and meaning",
     "exporter": "tell Prometheus the state of the store",
     "gc": "find what nobody refers to in the store, and delete it",
+    "jobs": "list, explain, follow, stop and resume jobs on a cluster",
     "local": "run a local S3 server and a local Ray",
     "models": "list, show, promote and export the versions of the registry",
     "predict": "segment pictures with a model of the registry",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import Any, Literal
+from typing import Any
 
 from roadbed import errors
 from roadbed.errors import (
@@ -23,26 +23,9 @@ from roadbed.errors import (
     StoreError,
     TrainingError,
 )
+from roadbed.runs.causes import ADVICE, Cause
 from roadbed.runtime.session import last_line
 from roadbed.training.watchdog import Verdict
-
-Cause = Literal["usage", "data", "diverged", "memory", "lost_worker", "store", "hang", "preemption", "defect", "fenced"]
-
-ADVICE: Mapping[Cause, str] = {
-    "usage": "correct the job spec and start it again",
-    "data": "look at it with `roadbed data verify`, whose --repair mends what another copy has",
-    "diverged": "lower train.learning_rate or set train.clip_norm, under another name",
-    "memory": "lower data.memory_mb, data.prefetch_batches or the workers per machine, or give them more memory; "
-    "a smaller train.micro_batch needs a run of another name",
-    "lost_worker": "look whether its machine ended it (memory, spot, a drained node); the run goes on from its last "
-    "checkpoint when it is started again",
-    "store": "look into the store's log and the network to it; the run goes on when it is started again",
-    "hang": "what each worker did lies in the attempt's folder stalls/, its stack included; look at the machine "
-    "that is named, or raise workers.stall_timeout_s if the work only took long",
-    "preemption": "the machine was taken away; the run goes on when it is started again",
-    "defect": "the program broke: its log has the traceback; report it if it is not your own code",
-    "fenced": "another start has taken the run; wait for it, or give this one another name",
-}
 
 PASSING: tuple[type[RoadbedError], ...] = (StoreError,)
 """Errors of roadbed that may not meet the same start again."""

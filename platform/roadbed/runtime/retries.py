@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import shorten
 
-from roadbed.runtime.failures import Cause, Failure
+from roadbed.runs.causes import Cause
+from roadbed.runtime.failures import Failure
 from roadbed.spec import WorkersSpec
 
 LONGEST_PAUSE_S = 300.0
