@@ -30,6 +30,13 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* The same with CUDA. A digest is of one image, so this one goes by its tag. */}}
+{{- define "roadbed.gpuImage" -}}
+{{- with .Values.image -}}
+{{ .repository }}:{{ .gpuTag | default (printf "%s-cuda" (.tag | default $.Chart.AppVersion)) }}
+{{- end -}}
+{{- end -}}
+
 {{- define "roadbed.pullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:

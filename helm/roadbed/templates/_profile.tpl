@@ -3,8 +3,9 @@
 {{- $root := .root -}}
 {{- $name := include "roadbed.fullname" $root -}}
 {{- $store := dict "uri" $root.Values.store.uri "endpoint_url" (include "roadbed.storeEndpoint" $root) "region" $root.Values.store.region "secret" (include "roadbed.storeSecret" $root) -}}
+{{- $hasGpus := gt (int (dig "worker" "gpus" 0 .profile)) 0 -}}
 {{- $known := dict
-  "image" (include "roadbed.image" $root)
+  "image" (ternary (include "roadbed.gpuImage" $root) (include "roadbed.image" $root) $hasGpus)
   "image_pull_policy" $root.Values.image.pullPolicy
   "image_pull_secrets" $root.Values.image.pullSecrets
   "ray_version" $root.Values.ray.version

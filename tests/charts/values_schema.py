@@ -1,0 +1,33 @@
+"""The parts of the chart's values.schema.json that are spec classes: `python tests/charts/values_schema.py` writes them.
+
+`endpoint.serve` is the `serve` section of a job spec and `profiles.NAME` a profile; their keys, limits and words come from
+there. The rest of the file is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from roadbed.kube.profile import Profile
+from roadbed.spec.serve import ServeSpec
+
+SCHEMA_PATH = Path(__file__).parents[2] / "helm" / "roadbed" / "values.schema.json"
+
+
+def spec_definitions() -> dict[str, Any]:
+    """Definitions by name. The chart fills in what a profile leaves out, so no key of it is required."""
+    definitions: dict[str, Any] = {}
+    for section in (ServeSpec, Profile):
+        schema = section.model_json_schema()
+        definitions |= schema.pop("$defs", {})
+        definitions[section.__name__] = schema
+    definitions["Profile"].pop("required")
+    return definitions
+
+
+if __name__ == "__main__":
+    written = json.loads(SCHEMA_PATH.read_text())
+    written["$defs"] |= spec_definitions()
+    SCHEMA_PATH.write_text(json.dumps(written, indent=2) + "\n")
