@@ -1,4 +1,4 @@
-"""The parts of the chart's values.schema.json that are spec classes: `python tests/charts/values_schema.py` writes them.
+"""The parts of the chart's values.schema.json that are spec classes: `python tests/values_schema.py` writes them.
 
 `endpoint.serve` is the `serve` section of a job spec and `profiles.NAME` a profile; their keys, limits and words come from
 there. The rest of the file is written by hand.
@@ -13,7 +13,7 @@ from typing import Any
 from roadbed.kube.profile import Profile
 from roadbed.spec.serve import ServeSpec
 
-SCHEMA_PATH = Path(__file__).parents[2] / "helm" / "roadbed" / "values.schema.json"
+SCHEMA_PATH = Path(__file__).parents[1] / "helm" / "roadbed" / "values.schema.json"
 
 
 def spec_definitions() -> dict[str, Any]:
