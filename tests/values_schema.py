@@ -1,7 +1,7 @@
 """The parts of the chart's values.schema.json that are spec classes: `python tests/values_schema.py` writes them.
 
-`endpoint.serve` is the `serve` section of a job spec and `profiles.NAME` a profile; their keys, limits and words come from
-there. The rest of the file is written by hand.
+`endpoint.serve` is the `serve` section of a job spec and `profiles.NAME` a profile; their keys, limits and words come
+from there. The rest of the file is written by hand.
 """
 
 from __future__ import annotations

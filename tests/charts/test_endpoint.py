@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -133,7 +134,9 @@ class TestServeConfig:
 
     def test_keys_come_from_the_environment_of_the_pod(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(KEYS_VARIABLE, "ab" * 32)
-        assert application(config_of("defaults")["applications"][0]["args"])._bound_deployment.init_args[1] == ["ab" * 32]
+        assert application(config_of("defaults")["applications"][0]["args"])._bound_deployment.init_args[1] == [
+            "ab" * 32
+        ]
 
     @pytest.mark.parametrize(
         ("args", "message"),
@@ -190,8 +193,6 @@ class TestPicture:
         )
 
     def test_it_is_segmented(self, tmp_path: Path) -> None:
-        import hashlib
-
         key = "open sesame"
         with answering(tmp_path, with_model=True, key_hashes=[hashlib.sha256(key.encode()).hexdigest()]) as url:
             done = self.run(url, API_KEY=key)

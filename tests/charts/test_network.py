@@ -115,7 +115,9 @@ def test_disruption_budgets_are_integers(workers: int, kept: int) -> None:
     objects = rendered((), f"endpoint.workers.min={workers},endpoint.workers.max=8")
     budget = one(objects, "PodDisruptionBudget", "-workers")["spec"]
     assert (budget["minAvailable"], one(objects, "PodDisruptionBudget", "-head")["spec"]["minAvailable"]) == (kept, 1)
-    for group, labels in zip(("head", "worker"), (labels for labels, _ in pods_of(one(objects, "RayService"))), strict=True):
+    for group, labels in zip(
+        ("head", "worker"), (labels for labels, _ in pods_of(one(objects, "RayService"))), strict=True
+    ):
         budgets = [obj for obj in objects if obj["kind"] == "PodDisruptionBudget"]
         found = [obj for obj in budgets if selects(obj["spec"]["selector"], with_ray(labels, group))]
         assert len(found) == 1

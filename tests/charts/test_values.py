@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from values_schema import SCHEMA_PATH, spec_definitions
 
 from chart_support import CHART, one, rendered, rendering, template
 from roadbed.kube.profile import BUILT_IN, Profile, built_in_profiles, parse_profile
 from roadbed.spec import TrainJob, TuneJob
+from values_schema import SCHEMA_PATH, spec_definitions
 
 WRONG = {
     # misspelt
@@ -177,7 +177,10 @@ class TestProfiles:
         cpu = self.of("cpu.yaml")["cpu"]
         assert cpu.image == "registry.example.com/vision/roadbed:0.1.0"
         assert cpu.image_pull_secrets == ("registry-example-com",)
-        assert (cpu.store.endpoint_url, cpu.store.secret) == ("http://seaweedfs-s3.storage.svc:8333", "roadbed-store-keys")
+        assert (cpu.store.endpoint_url, cpu.store.secret) == (
+            "http://seaweedfs-s3.storage.svc:8333",
+            "roadbed-store-keys",
+        )
         assert self.of("kind.yaml")["cpu"].store.endpoint_url == "http://roadbed-store.roadbed.svc:8333"
         assert {profile.queue for profile in self.of("eks-gpu.yaml").values()} == {"roadbed-jobs"}
         assert self.of("eks-gpu.yaml")["gpu-8"].image.endswith("roadbed:0.1.0-cuda")
@@ -189,4 +192,9 @@ class TestProfiles:
         sets = "profiles.cpu.token_auth=false,profiles.cpu.image=mine:1,profiles.cpu.store.uri=s3://other,profiles.cpu.queue="
         made = one(rendered((), sets), "ConfigMap", "-profiles")
         cpu = parse_profile(made["data"]["cpu.yaml"], origin="cpu.yaml")
-        assert (cpu.token_auth, cpu.image, cpu.store.uri, cpu.store.region) == (False, "mine:1", "s3://other", "us-east-1")
+        assert (cpu.token_auth, cpu.image, cpu.store.uri, cpu.store.region) == (
+            False,
+            "mine:1",
+            "s3://other",
+            "us-east-1",
+        )

@@ -19,7 +19,7 @@ def main() -> None:
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             names = [found["name"] for found in json.load(answer)["classes"] if found["share"] > 0]
-            print(f"{answer.headers['X-Model']} segmented a picture: {', '.join(names)}")
+            sys.stdout.write(f"{answer.headers['X-Model']} segmented a picture: {', '.join(names)}\n")
     except urllib.error.HTTPError as error:
         sys.exit(f"{url} answered {error.code}: {error.read().decode(errors='replace')}")
     except OSError as error:
