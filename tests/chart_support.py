@@ -19,7 +19,8 @@ EXAMPLES = sorted(path.name for path in (CHART / "examples").glob("*.yaml"))
 # Everything at once: what an example leaves out is rendered here.
 WHOLE = (
     "objectStore.embedded.enabled=true,endpoint.haproxy.enabled=true,endpoint.apiKeys.secret=keys,test.keySecret=key,"
-    "ray.tokenSecret=token,kueue.enabled=true,kueue.cohort=all,endpoint.env.A=b,ingress.enabled=true,ingress.host=a.b,"
+    "ray.tokenSecret=token,endpoint.priorityClass=first,networkPolicies.store.cidrs={10.0.0.0/8},"
+    "kueue.enabled=true,kueue.cohort=all,endpoint.env.A=b,ingress.enabled=true,ingress.host=a.b,"
     "httpRoute.enabled=true,httpRoute.gateway.name=g,networkPolicies.metadataServer=true,"
     "rbac.submitters[0].kind=User,rbac.submitters[0].name=ann,image.pullSecrets={registry},"
     "retraining.nightly.schedule=0 2 * * *,retraining.nightly.job.kind=train,retraining.nightly.job.name=nightly,"

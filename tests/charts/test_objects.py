@@ -6,6 +6,10 @@ import base64
 import functools
 import json
 import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,12 @@ from chart_support import (
     rendering,
     template,
     texts_of,
+    tool,
 )
+from roadbed.errors import ConflictError
 from roadbed.kube.schemas import Schemas
+from roadbed.runtime.local.processes import free_ports
+from roadbed.storage import open_store
 
 # Kinds that no schema at hand describes: HTTPRoute is the Gateway API's.
 UNKNOWN = {"HTTPRoute"}
@@ -145,6 +153,43 @@ def test_a_secret_of_ones_own_takes_its_place() -> None:
     objects = rendered((), "objectStore.embedded.enabled=true,objectStore.embedded.existingSecret=mine")
     assert not [obj for obj in objects if obj["kind"] == "Secret"]
     assert "mine" in set(texts_of(one(objects, "StatefulSet")))
+
+
+@pytest.mark.s3
+def test_the_store_for_trials_starts_as_its_pod_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bucket, with conditional PUTs, for nobody without its keys. Ports and folder alone are the test's."""
+    (_, spec), *_ = pods_of(one(rendering("kind.yaml"), "StatefulSet"))
+    parts = ("s3", "master", "volume", "filer", "admin")
+    names = [f"{part}.port{kind}" for part in parts for kind in ("", ".grpc")]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    own = [f"-dir={tmp_path}", "-ip.bind=127.0.0.1", *(f"-{name}={port}" for name, port in ports.items())]
+    for name, value in {"AWS_ACCESS_KEY_ID": "trial", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports['s3.port']}")
+    weed, *words = spec["containers"][0]["args"]
+    server = subprocess.Popen([tool(weed), *words, *own], stderr=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        wait_for(f"http://127.0.0.1:{ports['s3.port']}{spec['containers'][0]['readinessProbe']['httpGet']['path']}")
+        store = open_store("s3://roadbed")
+        etag = store.put_if("status.json", b"1", etag=None)
+        store.put_if("status.json", b"2", etag=etag)
+        with pytest.raises(ConflictError):
+            store.put_if("status.json", b"3", etag=etag)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"http://127.0.0.1:{ports['s3.port']}/roadbed/status.json")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(url: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} does not answer")
 
 
 def test_rights_are_named_one_by_one(objects: tuple[dict[str, Any], ...]) -> None:

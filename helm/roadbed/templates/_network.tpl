@@ -23,9 +23,13 @@ matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io
 matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}, app.kubernetes.io/component: store}
 {{- end -}}
 
+{{/* Peers of a rule; without any, the rule is for every address. */}}
 {{- define "roadbed.cidrs" -}}
-{{- range . }}
-- ipBlock: {cidr: {{ . }}}
+{{- with . }}
+to:
+  {{- range . }}
+  - ipBlock: {cidr: {{ . }}}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
