@@ -24,7 +24,7 @@ WHOLE = (
     "httpRoute.enabled=true,httpRoute.gateway.name=g,networkPolicies.metadataServer=true,"
     "rbac.submitters[0].kind=User,rbac.submitters[0].name=ann,image.pullSecrets={registry},"
     "retraining.nightly.schedule=0 2 * * *,retraining.nightly.job.kind=train,retraining.nightly.job.name=nightly,"
-    "retraining.nightly.job.data.dataset=s3://roadbed/datasets/camvid"
+    "retraining.nightly.job.data.uri=s3://roadbed/datasets/camvid"
 )
 RENDERINGS = {"defaults": ((), ""), "whole": ((), WHOLE)} | {
     name: ((str(CHART / "examples" / name),), "") for name in EXAMPLES

@@ -32,6 +32,7 @@ from chart_support import (
     tool,
 )
 from roadbed.errors import ConflictError
+from roadbed.kube.client import NAMESPACED
 from roadbed.kube.schemas import Schemas
 from roadbed.runtime.local.processes import free_ports
 from roadbed.storage import open_store
@@ -199,6 +200,17 @@ def test_rights_are_named_one_by_one(objects: tuple[dict[str, Any], ...]) -> Non
         assert not {"secrets", "pods/exec", "serviceaccounts/token"} & set(rule["resources"])
         if set(rule["verbs"]) & {"create", "update", "patch", "delete"}:
             assert rule["resources"] == ["rayjobs"]
+
+
+def test_submitters_may_do_what_the_commands_ask() -> None:
+    rules = one(rendering("defaults"), "Role", "-submitter")["rules"]
+    for kind, version in NAMESPACED.items():
+        group = version.rpartition("/")[0]
+        verbs = {
+            verb for rule in rules if group in rule["apiGroups"] and kind in rule["resources"] for verb in rule["verbs"]
+        }
+        assert verbs >= {"get", "list"}, kind
+    assert any("pods/log" in rule["resources"] for rule in rules)
 
 
 def test_dashboards_become_config_maps_and_alerts_rules(tmp_path: Path) -> None:
