@@ -12,7 +12,7 @@ http://{{ include "roadbed.storeName" . }}.{{ .Release.Namespace }}.svc:8333
 {{/* Secret of the store's keys; none where the cloud gives credentials. */}}
 {{- define "roadbed.storeSecret" -}}
 {{- if .Values.objectStore.embedded.enabled -}}
-{{ .Values.objectStore.embedded.existingSecret | default (include "roadbed.storeName" .) }}
+{{ .Values.objectStore.embedded.existingSecret | default (printf "%s-generated" (include "roadbed.storeName" .)) }}
 {{- else -}}
 {{ .Values.store.secret }}
 {{- end -}}
