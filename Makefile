@@ -54,7 +54,7 @@ clean: ## remove what quickstart made, but for the virtual environment
 .PHONY: install
 install: $(VENV)/installed ## the virtual environment with everything pinned
 
-$(VENV)/installed: requirements.lock pyproject.toml
+$(VENV)/installed: requirements.lock pyproject.toml tests/kube_tools.py
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "roadbed needs Python 3.11 or newer, " + sys.executable + " is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (torch and ray: some minutes and 7 GB the first time)"
@@ -62,4 +62,6 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@# A test compares scores with it. By itself, for it asks for a release of `typing` that no Python of today can install.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps cityscapesscripts==2.3.0 pyquaternion==0.9.9
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@# The tests of the chart render it with the real helm, and those of k8s/ with kubectl's kustomize.
+	@$(BIN)/python tests/kube_tools.py $(BIN)
 	@touch $@

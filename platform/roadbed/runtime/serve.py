@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,13 +154,28 @@ def _deployed(job: ServeJob, *, host: str, port: int) -> Iterator[Served]:
         serve.shutdown()
 
 
-def deployment(job: ServeJob) -> Any:
-    """The application of a job for `serve.run`."""
+def application(args: dict[str, Any]) -> Any:
+    """The application for Ray Serve's configuration files, by which KubeRay deploys it.
+
+    `args` is {job: a job spec of kind serve}. The pods that replicas run in have what they need of the environment (the
+    store, its credentials) themselves, and no part of it is repeated where Ray's dashboard would show it.
+
+    Raises UsageError; Ray tells its text in the state of the application.
+    """
+    job = ServeJob.parse(args.get("job"), origin="args.job")
+    if unknown := sorted(set(args) - {"job"}):
+        raise UsageError(f"args: unknown key {', '.join(unknown)}; all of an endpoint's spec stands under job")
+    return deployment(job, environment={})
+
+
+def deployment(job: ServeJob, *, environment: Mapping[str, str] | None = None) -> Any:
+    """The application of a job for `serve.run`. `environment` is what replicas get of it, the driver's if None."""
     from ray import serve
     from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
     replicas = job.serve.replicas
-    environment = worker_environment() | {"OMP_NUM_THREADS": str(replicas.threads)}
+    given = worker_environment() if environment is None else environment
+    environment = {**given, "OMP_NUM_THREADS": str(replicas.threads)}
     made = serve.deployment(
         serve.ingress()(Endpoint),
         name="segment",
