@@ -16,6 +16,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from roadbed.kube.schemas import Schemas
 
 from chart_support import (
     CHART,
@@ -33,7 +34,6 @@ from chart_support import (
 )
 from roadbed.errors import ConflictError
 from roadbed.kube.client import NAMESPACED
-from roadbed.kube.schemas import Schemas
 from roadbed.runtime.local.processes import free_ports
 from roadbed.storage import open_store
 
