@@ -19,6 +19,7 @@ VERBS = {
     "bench": "measure speed and memory on this machine",
     "data": "prepare datasets and look at them",
     "explain": "print every field of a job spec with its default and meaning",
+    "lint": "find what would go wrong on a cluster, without one: job specs, manifests, charts",
     "local": "run a local S3 server and a local Ray",
     "models": "list, show, promote and export the versions of the registry",
     "predict": "segment pictures with a model of the registry",

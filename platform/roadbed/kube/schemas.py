@@ -13,7 +13,7 @@ import copy
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,12 @@ class Schemas:
                     }
         return {}
 
-    def knows(self, obj: Any) -> bool:
-        """Whether a CRD of the folder defines the kind of the object."""
-        group, kind, _ = _identity(obj)
-        return bool(group and kind and self.versions(group, kind))
+    def unknown(self, objects: Iterable[Any]) -> list[str]:
+        """GROUP/KIND of the custom resources among the objects that no CRD of the folder defines, sorted."""
+        kinds = {_identity(obj)[:2] for obj in objects}
+        return sorted(
+            f"{group}/{kind}" for group, kind in kinds if _is_custom(group) and not self.versions(group, kind)
+        )
 
     def faults(self, obj: Any) -> list[SchemaFault]:
         """Everything that the schema of its kind refuses; nothing for kinds that no CRD of the folder defines."""
@@ -142,6 +144,11 @@ def with_defaults(value: Any, schema: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [with_defaults(item, schema.get("items", {})) for item in value]
     return value
+
+
+def _is_custom(group: str) -> bool:
+    """Whether a group of the API is no part of Kubernetes."""
+    return "." in group and (not group.endswith(".k8s.io") or group == "gateway.networking.k8s.io")
 
 
 def _identity(obj: Any) -> tuple[str, str, str]:

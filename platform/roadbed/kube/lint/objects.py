@@ -29,7 +29,7 @@ _GONE = {
     "networking.k8s.io/v1beta1": "networking.k8s.io/v1",
     "rbac.authorization.k8s.io/v1beta1": "rbac.authorization.k8s.io/v1",
     "ray.io/v1alpha1": "ray.io/v1",
-    "kueue.x-k8s.io/v1alpha1": "kueue.x-k8s.io/v1beta1",
+    "kueue.x-k8s.io/v1alpha1": "kueue.x-k8s.io/v1beta2",
 }
 
 

@@ -43,7 +43,7 @@ def read_text(text: str, *, origin: str) -> list[Written]:
     written = []
     try:
         while loader.check_node():
-            node = loader.get_node()
+            node: Any = loader.get_node()
             duplicates = tuple(_duplicates(node, ""))
             # Through JSON, as the API server gets it: dates become texts, and so do all keys.
             obj = json.loads(json.dumps(loader.construct_document(node), default=str))
