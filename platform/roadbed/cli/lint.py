@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--rules", "list_rules", is_flag=True, help="Print the table of rules, and leave.")
-@click.pass_context
 def lint(
-    ctx: click.Context,
     targets: tuple[str, ...],
     profile: str | None,
     crds: str | None,
@@ -69,7 +67,7 @@ def lint(
     else:
         _print(written, found, schemas)
     if any(fault.severity == "error" or strict for fault in found):
-        ctx.exit(1)
+        sys.exit(1)
 
 
 def _as_json(written: list[Written], found: list[Fault], crds: str | None) -> dict[str, object]:

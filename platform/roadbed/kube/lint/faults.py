@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from roadbed.kube.lint import kueue, objects, pods, rayclusters, rayjobs, rayservices, security
+from roadbed.kube.lint import kueue, network, objects, pods, rayclusters, rayjobs, rayservices, security
 from roadbed.kube.lint.fields import Field
 from roadbed.kube.lint.reading import Written
 from roadbed.kube.lint.rule import Everything, Rule, Severity
@@ -18,6 +18,7 @@ RULES: tuple[Rule, ...] = (
     *rayservices.RULES,
     *rayclusters.RULES,
     *kueue.RULES,
+    *network.RULES,
     *pods.RULES,
     *security.RULES,
 )

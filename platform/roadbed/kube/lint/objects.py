@@ -1,5 +1,5 @@
 """Rules on any object, and on what is between objects: names, labels, versions of the API, disruption budgets, scalers,
-network policies, secrets that are referred to and not there.
+secrets that are referred to and not there.
 """
 
 from __future__ import annotations
@@ -143,41 +143,6 @@ def _is_of_ray(selector: Field, ray: list[dict[str, str]]) -> bool:
     return bool(wanted) and any(wanted.items() <= labels.items() for labels in ray)
 
 
-def _dns(everything: Everything) -> Iterator[Finding]:
-    """Egress is the sum of all policies on a pod: DNS may be let through by another one."""
-    policies = everything.of_kind("NetworkPolicy")
-    for policy in policies:
-        spec = policy["spec"]
-        if "Egress" not in [kind.text for kind in spec["policyTypes"].items()] and not spec["egress"].is_set:
-            continue
-        covering = [other for other in policies if _covers(other, policy)]
-        if not any(_lets_dns(rule) for other in covering for rule in other["spec"]["egress"].items()):
-            text = "the pods cannot ask DNS: every connection by name fails"
-            yield Finding(spec["egress"], text, "allow UDP and TCP 53 to kube-system, here or in a policy for all pods")
-
-
-def _covers(other: Field, policy: Field) -> bool:
-    """Whether `other` is for all pods that `policy` is for, as far as labels alone say it."""
-    if other["metadata"]["namespace"].text != policy["metadata"]["namespace"].text:
-        return False
-    theirs, ours = other["spec"]["podSelector"], policy["spec"]["podSelector"]
-    if theirs.value == ours.value or not theirs:
-        return True
-    return not theirs["matchExpressions"] and theirs["matchLabels"].labels.items() <= ours["matchLabels"].labels.items()
-
-
-def _lets_dns(rule: Field) -> bool:
-    ports = rule["ports"].items()
-    return not ports or any(_is_dns(port) for port in ports)
-
-
-def _is_dns(port: Field) -> bool:
-    first, last = port["port"], port["endPort"].whole
-    if first.whole is not None and last is not None:
-        return first.whole <= 53 <= last
-    return not first.is_set or first.value in (53, "53", "dns", "domain")
-
-
 def _missing_secrets(everything: Everything) -> Iterator[Finding]:
     """Where it is known which secrets there are; those among the objects are there too."""
     if everything.secrets is None:
@@ -222,7 +187,6 @@ RULES = (
         everything,
         _budgets,
     ),
-    Rule("policy-dns", "error", "NetworkPolicy", "egress without DNS", everything, _dns),
     Rule(
         "secret-missing",
         "error",

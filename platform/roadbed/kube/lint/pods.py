@@ -76,7 +76,8 @@ def _unbounded(pod: Pod) -> Iterator[Finding]:
 
 
 def _shm_of_gpus(pod: Pod) -> Iterator[Finding]:
-    if pod.gpus and pod.role != "submitter":
+    is_idle = pod.role == "submitter" or (pod.role == "head" and pod.cluster and pod.cluster.groups)
+    if pod.gpus and not is_idle:
         yield from _shm(pod, "of a pod with GPUs")
 
 
@@ -142,6 +143,8 @@ def _twice(items: Iterable[Field], key: str, what: str) -> Iterator[Finding]:
 
 def _mounts(pod: Pod) -> Iterator[Finding]:
     volumes = [volume["name"].text for volume in pod.spec["volumes"].items()]
+    # Those that a StatefulSet makes for its pods.
+    volumes += [claim["metadata"]["name"].text for claim in pod.obj["spec"]["volumeClaimTemplates"].items()]
     for container in pod.containers:
         for mount in container["volumeMounts"].items():
             if mount["name"].text not in volumes:
