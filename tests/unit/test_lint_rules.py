@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kube_objects import REMOVED, changed, good_objects
 
+from kube_objects import REMOVED, changed, good_objects
 from roadbed.kube.lint import RULES, faults
 
 HEAD = "spec.rayClusterSpec.headGroupSpec"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("targets", nargs=-1, required=False, metavar="JOB|MANIFEST|FOLDER|CHART [VALUES]...")
-@click.option("--profile", metavar="NAME|FILE", help="Profile for job specs: a built-in one, or a YAML file.")
+@click.option("--profile", metavar="NAME", help="Profile for job specs (default: gpu or cpu, by the job).")
+@click.option("--profiles", "profiles_file", type=click.Path(path_type=Path), help="Take profiles from this YAML file.")
 @click.option("--crds", envvar="ROADBED_CRDS", metavar="DIR", help="Folder of CRDs to check against (ROADBED_CRDS).")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret that the namespace has; repeatable.")
 @click.option("--release", default="roadbed", show_default=True, help="Name of the release, for a chart.")
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def lint(
     targets: tuple[str, ...],
     profile: str | None,
+    profiles_file: Path | None,
     crds: str | None,
     secrets: tuple[str, ...],
     release: str,
@@ -50,7 +52,7 @@ def lint(
     """
     from roadbed.kube.lint import RULES
     from roadbed.kube.lint.faults import faults_of
-    from roadbed.kube.lint.targets import read
+    from roadbed.kube.lint.targets import Settings, read
     from roadbed.kube.schemas import Schemas
 
     if list_rules:
@@ -60,7 +62,8 @@ def lint(
     if not targets:
         raise click.UsageError("name a job spec, a manifest, a folder or a chart; - reads stdin")
     schemas = Schemas(Path(crds)) if crds else None
-    written, found = read(targets, sys.stdin, profile=profile, release=release, namespace=namespace)
+    settings = Settings(profile, profiles_file, release, namespace)
+    written, found = read(targets, sys.stdin, settings)
     found = found + faults_of(written, schemas=schemas, secrets=secrets or None)
     if as_json:
         click.echo(json.dumps(_as_json(written, found, crds), indent=2))

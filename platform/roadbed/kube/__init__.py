@@ -1,1 +1,1 @@
-"""Roadbed on Kubernetes: what a job becomes there, how it is checked, sent and followed. Neither torch nor ray."""
+"""Jobs on a Kubernetes cluster: profiles, the manifest of a RayJob, and the API server. Knows neither torch nor ray."""

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-import yaml
-
 from roadbed.errors import UsageError
 from roadbed.kube.lint.faults import Fault
-from roadbed.kube.lint.jobs import read_job
+from roadbed.kube.lint.jobs import is_job, read_job
 from roadbed.kube.lint.reading import Written, read_chart, read_kustomization, read_text
-from roadbed.spec.job import KINDS
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def read(
-    targets: Sequence[str], stdin: TextIO, *, profile: str | None, release: str, namespace: str
-) -> tuple[list[Written], list[Fault]]:
+@dataclass(frozen=True)
+class Settings:
+    """How targets are read: the profile of job specs and the file that has it, the release of charts, the namespace."""
+
+    profile: str | None = None
+    profiles_file: Path | None = None
+    release: str = "roadbed"
+    namespace: str = "roadbed"
+
+
+def read(targets: Sequence[str], stdin: TextIO, settings: Settings) -> tuple[list[Written], list[Fault]]:
     """The objects of all targets, and the faults of job specs from which none could be made.
 
     What follows a chart are its values. Raises UsageError for what cannot be read.
@@ -27,13 +33,19 @@ def read(
     first = Path(targets[0])
     if (first / "Chart.yaml").is_file():
         values = [_existing(target) for target in targets[1:]]
-        return read_chart(first, values, release=release, namespace=namespace), []
+        return read_chart(first, values, release=settings.release, namespace=settings.namespace), []
     written: list[Written] = []
     found: list[Fault] = []
     for target in targets:
         for text, origin in _texts(target, stdin):
-            if _is_job(text):
-                objects, faults = read_job(text, origin=origin, profile=profile, namespace=namespace)
+            if is_job(text):
+                objects, faults = read_job(
+                    text,
+                    origin=origin,
+                    profile=settings.profile,
+                    profiles_file=settings.profiles_file,
+                    namespace=settings.namespace,
+                )
                 written, found = written + objects, found + faults
             else:
                 written += read_text(text, origin=origin)
@@ -67,12 +79,3 @@ def _existing(target: str) -> Path:
 
 def _is_kustomization(path: Path) -> bool:
     return (path / "kustomization.yaml").is_file()
-
-
-def _is_job(text: str) -> bool:
-    """Whether a text is a job spec: one of its kinds, and no version of an API."""
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and "apiVersion" not in values and str(values.get("kind")) in KINDS
