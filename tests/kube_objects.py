@@ -5,13 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 REMOVED = object()
+# Read when the tests are collected: none of them sees the variables of the machine.
+CRDS_FOLDER = Path(os.environ.get("ROADBED_CRDS", Path(__file__).parents[2] / "shared" / "k8s" / "crds"))
 
 _GOOD = """
 apiVersion: ray.io/v1
@@ -53,7 +58,8 @@ spec:
           containers:
             - name: head
               image: rayproject/ray:2.60.0
-              ports: [{name: gcs, containerPort: 6379}, {name: dashboard, containerPort: 8265}, {name: serve, containerPort: 8000}]
+              ports:
+                [{name: gcs, containerPort: 6379}, {name: dashboard, containerPort: 8265}, {name: serve, containerPort: 8000}]
               lifecycle: {preStop: {exec: {command: [sh, -c, "ray stop; sleep 10"]}}}
               resources: {requests: {cpu: 2, memory: 8Gi}, limits: {cpu: 2, memory: 8Gi}}
               securityContext: *restricted
@@ -215,6 +221,16 @@ spec: {}
 """
 
 
+def crds_folder() -> Path:
+    """The CRDs of KubeRay, Kueue and the Prometheus operator; the test is skipped where there are none."""
+    if not any(CRDS_FOLDER.glob("*.yaml")):
+        pytest.skip(
+            f"no CRDs in {CRDS_FOLDER}: set ROADBED_CRDS to a folder of them (those of KubeRay's release, or "
+            "`kubectl get crd -o yaml > crds.yaml`)"
+        )
+    return CRDS_FOLDER
+
+
 def good_objects() -> dict[str, dict[str, Any]]:
     """Objects without a fault, each with itself alone, by KIND/NAME."""
     objects = json.loads(_good_json())
@@ -236,10 +252,7 @@ def changed(obj: Any, path: str, value: Any) -> Any:
     ]
     place = copied
     for step in steps[:-1]:
-        if isinstance(place, dict):
-            place = place.setdefault(step, {})
-        else:
-            place = place[step]
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]
     if value is REMOVED:
         del place[steps[-1]]
     else:

@@ -50,7 +50,7 @@ def lint(
     roadbed lint helm/roadbed my-values.yaml --secret roadbed-store
     kubectl get rayjobs -o yaml | roadbed lint - --crds crds/
     """
-    from roadbed.kube.lint import RULES
+    from roadbed.kube.lint import OTHER_RULES, RULES
     from roadbed.kube.lint.faults import faults_of
     from roadbed.kube.lint.targets import Settings, read
     from roadbed.kube.schemas import Schemas
@@ -58,6 +58,8 @@ def lint(
     if list_rules:
         for rule in RULES:
             click.echo(f"{rule.id:20} {rule.severity:8} {rule.looks_at:24} {rule.refuses}")
+        for name, refuses in OTHER_RULES.items():
+            click.echo(f"{name:20} {'error':8} {'':24} {refuses}")
         return
     if not targets:
         raise click.UsageError("name a job spec, a manifest, a folder or a chart; - reads stdin")
