@@ -46,7 +46,7 @@ spec:
   rayClusterSpec: &cluster
     rayVersion: 2.60.0
     enableInTreeAutoscaling: true
-    autoscalerOptions: {version: v2}
+    autoscalerOptions: {version: v2, securityContext: *restricted}
     authOptions: {mode: token}
     headGroupSpec:
       rayStartParams: {num-cpus: "0"}
@@ -59,7 +59,9 @@ spec:
             - name: head
               image: rayproject/ray:2.60.0
               ports:
-                [{name: gcs, containerPort: 6379}, {name: dashboard, containerPort: 8265}, {name: serve, containerPort: 8000}]
+                - {name: gcs, containerPort: 6379}
+                - {name: dashboard, containerPort: 8265}
+                - {name: serve, containerPort: 8000}
               lifecycle: {preStop: {exec: {command: [sh, -c, "ray stop; sleep 10"]}}}
               resources: {requests: {cpu: 2, memory: 8Gi}, limits: {cpu: 2, memory: 8Gi}}
               securityContext: *restricted
@@ -97,6 +99,7 @@ metadata:
   annotations: {kueue.x-k8s.io/elastic-job: "true"}
 spec:
   entrypoint: roadbed train /etc/roadbed/job.yaml
+  submissionMode: HTTPMode
   suspend: true
   shutdownAfterJobFinishes: true
   ttlSecondsAfterFinished: 600
@@ -117,7 +120,7 @@ kind: RayCronJob
 metadata: {name: nightly, namespace: roadbed}
 spec:
   schedule: 0 3 * * 1-5
-  jobTemplate: {entrypoint: roadbed train /etc/roadbed/job.yaml, rayClusterSpec: *cluster}
+  jobTemplate: {submissionMode: HTTPMode, entrypoint: roadbed train job.yaml, rayClusterSpec: *cluster}
 ---
 apiVersion: ray.io/v1
 kind: RayService

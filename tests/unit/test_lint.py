@@ -12,7 +12,7 @@ import yaml
 
 from kube_objects import changed, crds_folder, good_objects
 from roadbed.errors import UsageError
-from roadbed.kube.lint import OTHER_RULES, RULES
+from roadbed.kube.lint import OTHER_RULES, RULES, refuse_faults
 from roadbed.kube.lint.reading import binary, read_text
 
 ROOT = Path(__file__).parents[2]
@@ -255,3 +255,23 @@ def test_the_chart_has_no_fault_with_any_example(roadbed: Command, values: Path)
 def test_the_folders_of_k8s_have_no_fault(roadbed: Command, path: Path) -> None:
     status, out, _ = roadbed("lint", path.parent, "--crds", crds_folder())
     assert status == 0, out
+
+
+def test_nothing_with_an_error_is_sent_and_warnings_are_told() -> None:
+    told: list[str] = []
+    refuse_faults([good_objects()[JOB]], notify=told.append)
+    assert told == []
+    refuse_faults([WARNED], notify=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"{JOB}: spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus: the head works")
+    with pytest.raises(UsageError, match=r"RayJob/train-one: spec\.shutdownAfterJobFinishes: .*job-suspend"):
+        refuse_faults([BROKEN], notify=told.append)
+
+
+def test_the_page_of_rules_is_that_of_the_program() -> None:
+    """docs/lint.md holds the table of `roadbed lint --rules`, a row a rule."""
+    page = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
+    rows = [f"| `{rule.id}` | {rule.severity} | {rule.looks_at} | {rule.refuses} |" for rule in RULES]
+    rows += [f"| `{name}` | error |  | {refuses} |" for name, refuses in OTHER_RULES.items()]
+    written = [line for line in page.splitlines() if line.startswith("| `")]
+    assert written == rows

@@ -69,8 +69,15 @@ def worker(*, resources: dict[str, Any], mounts: list[str]) -> dict[str, Any]:
 
 def staying() -> dict[str, Any]:
     """The spec of a queued job whose cluster stays when it is done."""
-    kept = ("entrypoint", "rayClusterSpec")
+    kept = ("submissionMode", "entrypoint", "rayClusterSpec")
     return {name: value for name, value in good_objects()[QUEUED]["spec"].items() if name in kept}
+
+
+def fixed() -> dict[str, Any]:
+    """A cluster without an autoscaler and without minReplicas."""
+    cluster = good_objects()[JOB]["spec"]["rayClusterSpec"]
+    bare = {name: value for name, value in cluster.items() if not name.lower().startswith(("enable", "autoscaler"))}
+    return changed(bare, "workerGroupSpecs[0].minReplicas", REMOVED)
 
 
 PLANTED = [
@@ -168,6 +175,7 @@ PLANTED = [
     Planted("replicas-order", JOB, f"{GROUP}.replicas", 5),
     Planted("replicas-order", JOB, f"{GROUP}.replicas", 0),
     Planted("replicas-missing", JOB, f"{GROUP}.maxReplicas", REMOVED),
+    Planted("replicas-missing", SELECTING, "spec.rayClusterSpec", fixed(), f"{GROUP}.minReplicas"),
     Planted("group-name", JOB, f"{GROUP}.groupName", "headgroup"),
     Planted("group-name", JOB, f"{GROUP}.groupName", "GPU workers"),
     Planted("group-suspend", JOB, f"{GROUP}.suspend", True),
@@ -243,6 +251,8 @@ PLANTED = [
     Planted("pss-host", JOB, f"{POD}.hostNetwork", True),
     Planted("pss-host", JOB, f"{HEAD_POD}.containers[0].ports[0].hostPort", 6379),
     Planted("pss-volumes", JOB, f"{POD}.volumes[1]", {"name": "tmp", "hostPath": {"path": "/tmp"}}, f"{POD}.volumes[1].hostPath"),
+    Planted("pss-autoscaler", JOB, "spec.rayClusterSpec.autoscalerOptions.securityContext", REMOVED),
+    Planted("pss-submitter", QUEUED, "spec.submissionMode", REMOVED, "spec.submitterPodTemplate"),
     Planted("secret-plain", JOB, f"{RAY}.env[2]", {"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}, f"{RAY}.env[2].value"),
     Planted("secret-config", "ConfigMap/settings", "data.AWS_SECRET_ACCESS_KEY", "x"),
     Planted("rbac-all", "Role/roadbed:submitter", "rules[0].verbs", ["*"], "rules[0].verbs[0]"),

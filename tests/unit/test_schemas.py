@@ -17,6 +17,7 @@ from roadbed.kube.schemas import Schemas, has_cel, schema_faults, with_defaults
 
 HEAD = "spec.rayClusterSpec.headGroupSpec"
 GROUP = "spec.rayClusterSpec.workerGroupSpecs[0]"
+RAY = f"{GROUP}.template.spec.containers[0]"
 JOB, QUEUE = "RayJob/train-one", "ClusterQueue/gpus"
 CONDITION = "spec.deletionStrategy.deletionRules[0].condition"
 FLAVOUR = "ResourceFlavor/spot"
@@ -44,16 +45,16 @@ def test_the_good_objects_keep_their_schemas(schemas: Schemas) -> None:
         (JOB, f"{GROUP}.replicas", "1", None, "integer"),
         (JOB, f"{GROUP}.groupName", REMOVED, None, "is missing"),
         (JOB, f"{GROUP}.template.spec.containers", None, None, "is null"),
-        (JOB, f"{GROUP}.template.spec.containers[0].resources.limits.cpu", 1.5, None, "neither a whole number nor text"),
-        (JOB, f"{GROUP}.template.spec.containers[0].resources.limits.memory", "32Gib", None, "breaks pattern"),
+        (JOB, f"{RAY}.resources.limits.cpu", 1.5, None, "neither a whole number nor text"),
+        (JOB, f"{RAY}.resources.limits.memory", "32Gib", None, "breaks pattern"),
         (JOB, "spec.rayClusterSpec.authOptions.mode", "tokens", None, "did you mean token?"),
         (JOB, "spec.rayClusterSpec.authOptions.mode", "x509", None, "disabled, token"),
         (JOB, "spec.preRunningDeadlineSeconds", 0, None, "minimum 1"),
-        (JOB, f"{GROUP}.template.spec.containers[0].env[1].name", "AWS_ENDPOINT_URL", f"{GROUP}.template.spec.containers[0].env[1]", "twice"),
+        (JOB, f"{RAY}.env[1].name", "AWS_ENDPOINT_URL", f"{RAY}.env[1]", "twice"),
         (JOB, "apiVersion", "ray.io/v2", None, "ray.io/v1"),
         ("LocalQueue/training", "spec.clusterQueue", "GPUs", None, "breaks pattern"),
     ],
-)  # fmt: skip
+)
 def test_what_the_api_server_refuses_is_found_with_its_path(
     schemas: Schemas, name: str, path: str, value: Any, at: str | None, said: str
 ) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from roadbed.errors import UsageError
 from roadbed.kube.lint import kueue, network, objects, pods, rayclusters, rayjobs, rayservices, security
 from roadbed.kube.lint.fields import Field
 from roadbed.kube.lint.reading import Written
@@ -82,6 +83,19 @@ def faults_of(
             found.append(Fault("duplicate-key", "error", name, path, text, fix, number))
     found = [replace(fault, source=written[fault.number].source) for fault in found]
     return sorted(found, key=lambda fault: (fault.number, fault.severity))
+
+
+def refuse_faults(objects: Sequence[Any], *, schemas: Schemas | None = None, notify: Callable[[str], None]) -> None:
+    """For what is about to be sent: warnings are told to `notify`, a line each.
+
+    Raises UsageError that lists every error, with object, path and remedy.
+    """
+    found = faults(objects, schemas=schemas)
+    lines = [f"{fault.object}: {fault}" for fault in found if fault.severity == "error"]
+    if lines:
+        raise UsageError("\n".join(lines))
+    for fault in found:
+        notify(f"{fault.object}: {fault}")
 
 
 def name_of(obj: Field) -> str:

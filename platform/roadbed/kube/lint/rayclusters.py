@@ -69,10 +69,11 @@ def _replicas(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _replicas_missing(cluster: Cluster) -> Iterator[Finding]:
+    names = ("maxReplicas",) if cluster.autoscales else ("minReplicas", "maxReplicas")
     for group in cluster.groups:
-        for name in ("minReplicas", "maxReplicas"):
+        for name in names:
             if not group[name].is_set:
-                text = f"{name} is missing: the operator wants both, and the default of maxReplicas is 2147483647"
+                text = "is missing: the operator wants both without an autoscaler, and with one it has no bound"
                 yield Finding(group[name], text, "write minReplicas and maxReplicas")
 
 
@@ -267,7 +268,9 @@ RULES = (
     _cluster("resources-twice", "resources in rayStartParams and in the group's resources", _resources_twice),
     _cluster("start-params", "labels in rayStartParams; values that are no text", _start_params),
     _cluster("replicas-order", "not 0 <= minReplicas <= replicas <= maxReplicas", _replicas),
-    _cluster("replicas-missing", "groups without minReplicas and maxReplicas", _replicas_missing),
+    _cluster(
+        "replicas-missing", "groups without maxReplicas, or without both where no autoscaler runs", _replicas_missing
+    ),
     _cluster("group-name", "groups of one name, or of the head's; names that are none", _group_names),
     _cluster("group-suspend", "suspended groups under the autoscaler", _suspended_groups),
     _cluster("autoscaler-version", f"{_V2_ENV} beside the version, or without autoscaler", _autoscaler_version),

@@ -7,22 +7,39 @@ Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from roadbed.kube.lint.fields import Field
-from roadbed.kube.lint.rule import Everything, Finding, Pod, Rule, of_kind, pods
+from roadbed.kube.lint.rule import Cluster, Everything, Finding, Pod, Rule, clusters, of_kind, pods, rayjobs
 
 _VOLUMES = "configMap csi downwardAPI emptyDir ephemeral persistentVolumeClaim projected secret".split()  # noqa: SIM905
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIAL)(_ID|S)?$")
 _LEVEL = "pod-security.kubernetes.io/enforce"
 
 
-def restricted_pods(everything: Everything) -> list[Pod]:
-    """The pods, but for those in namespaces that are declared among the objects with another level."""
+def _restricted(everything: Everything) -> Callable[[Field], bool]:
+    """Whether an object's pods must be restricted: not in namespaces declared here with another level."""
     spaces = everything.of_kind("Namespace")
     levels = {space["metadata"]["name"].text: space["metadata"]["labels"][_LEVEL].text for space in spaces}
-    free = [name for name, level in levels.items() if level != "restricted"]
-    return [pod for pod in pods(everything) if pod.obj["metadata"]["namespace"].text not in free]
+    return lambda obj: levels.get(obj["metadata"]["namespace"].text, "restricted") == "restricted"
+
+
+def restricted_pods(everything: Everything) -> list[Pod]:
+    """The pods that must be restricted."""
+    is_restricted = _restricted(everything)
+    return [pod for pod in pods(everything) if is_restricted(pod.obj)]
+
+
+def restricted_clusters(everything: Everything) -> list[Cluster]:
+    """The Ray clusters whose pods must be restricted."""
+    is_restricted = _restricted(everything)
+    return [cluster for cluster in clusters(everything) if is_restricted(cluster.obj)]
+
+
+def restricted_jobs(everything: Everything) -> list[tuple[Field, Field]]:
+    """The RayJobs whose pods must be restricted, with their specs."""
+    is_restricted = _restricted(everything)
+    return [(job, spec) for job, spec in rayjobs(everything) if is_restricted(job)]
 
 
 def _root(pod: Pod) -> Iterator[Finding]:
@@ -82,6 +99,23 @@ def _volumes(pod: Pod) -> Iterator[Finding]:
                 yield Finding(field, f"a volume of type {kind} is not allowed", f"take one of {', '.join(_VOLUMES)}")
 
 
+def _autoscaler(cluster: Cluster) -> Iterator[Finding]:
+    """The operator adds a container for the autoscaler to the head's pod, with these settings and no other."""
+    context = cluster.spec["autoscalerOptions"]["securityContext"]
+    drops = [drop.text for drop in context["capabilities"]["drop"].items()]
+    if cluster.autoscales and (context["allowPrivilegeEscalation"].value is not False or "ALL" not in drops):
+        fix = "write the securityContext of the head's container there too"
+        yield Finding(context, "the autoscaler's container is not restricted, and the head's pod is refused", fix)
+
+
+def _submitter(job: tuple[Field, Field]) -> Iterator[Finding]:
+    """The operator's own template for the pod that submits has no security context."""
+    template, mode = job[1]["submitterPodTemplate"], job[1]["submissionMode"].text
+    if not template and mode in ("", "K8sJobMode"):
+        text = "the operator's own submitter is not restricted, its pod is refused, and the job never starts"
+        yield Finding(template, text, "give a template with a securityContext, or write submissionMode: HTTPMode")
+
+
 def _plain_secrets(pod: Pod) -> Iterator[Finding]:
     for container in pod.containers:
         for env in container["env"].items():
@@ -113,6 +147,15 @@ RULES = (
     Rule("pss-seccomp", "error", "pods", "no seccomp profile", restricted_pods, _seccomp),
     Rule("pss-host", "error", "pods", "the node's network, processes, memory or ports", restricted_pods, _host),
     Rule("pss-volumes", "error", "pods", "volumes of the node (hostPath) and of old kinds", restricted_pods, _volumes),
+    Rule("pss-autoscaler", "error", "Ray clusters", "an autoscaler that may do more", restricted_clusters, _autoscaler),
+    Rule(
+        "pss-submitter",
+        "error",
+        "RayJob",
+        "the operator's own submitter, which may do more",
+        restricted_jobs,
+        _submitter,
+    ),
     Rule("secret-plain", "error", "pods", "secrets in plain text in env", pods, _plain_secrets),
     Rule("secret-config", "error", "ConfigMap", "secrets in ConfigMaps", of_kind("ConfigMap"), _secrets_in_config),
     Rule("rbac-all", "warning", "Role", "rights to everything (*)", of_kind("Role", "ClusterRole"), _boundless_rights),
