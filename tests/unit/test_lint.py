@@ -55,6 +55,15 @@ def test_warnings_are_errors_only_with_strict(roadbed: Command, tmp_path: Path) 
     assert "warning [head-works]" in out
 
 
+def test_rules_can_be_left_out(roadbed: Command, tmp_path: Path) -> None:
+    path = written(tmp_path / "job.yaml", BROKEN)
+    assert roadbed("lint", path, "--skip", "job-suspend")[0] == 0
+    assert roadbed("lint", path, "--skip", "pss-*")[0] == 1
+    status, _, err = roadbed("lint", path, "--skip", "job-suspended")
+    assert status == 2
+    assert "--skip job-suspended: no rule of this name; did you mean job-suspend?" in err
+
+
 def test_json_holds_the_same(roadbed: Command, tmp_path: Path) -> None:
     path = written(tmp_path / "job.yaml", WARNED, BROKEN)
     status, out, _ = roadbed("lint", path, "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import json
 import sys
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret that the namespace has; repeatable.")
 @click.option("--release", default="roadbed", show_default=True, help="Name of the release, for a chart.")
 @click.option("-n", "--namespace", default="roadbed", show_default=True, help="Namespace of a chart or job.")
+@click.option("--skip", "skipped", multiple=True, metavar="RULE", help="Leave a rule out; repeatable; pss-* for many.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--rules", "list_rules", is_flag=True, help="Print the table of rules, and leave.")
@@ -36,6 +39,7 @@ def lint(
     secrets: tuple[str, ...],
     release: str,
     namespace: str,
+    skipped: tuple[str, ...],
     strict: bool,
     as_json: bool,
     list_rules: bool,
@@ -67,12 +71,27 @@ def lint(
     settings = Settings(profile, profiles_file, release, namespace)
     written, found = read(targets, sys.stdin, settings)
     found = found + faults_of(written, schemas=schemas, secrets=secrets or None)
+    left_out = _rules(skipped)
+    found = [fault for fault in found if fault.rule not in left_out]
     if as_json:
         click.echo(json.dumps(_as_json(written, found, crds), indent=2))
     else:
         _print(written, found, schemas)
     if any(fault.severity == "error" or strict for fault in found):
         sys.exit(1)
+
+
+def _rules(patterns: tuple[str, ...]) -> set[str]:
+    """The rules that patterns name. Raises a usage error for one that names none."""
+    from roadbed.kube.lint import OTHER_RULES, RULES
+
+    known = [rule.id for rule in RULES] + list(OTHER_RULES)
+    for pattern in patterns:
+        if not fnmatch.filter(known, pattern):
+            near = difflib.get_close_matches(pattern, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`roadbed lint --rules` prints them"
+            raise click.UsageError(f"--skip {pattern}: no rule of this name; {hint}")
+    return {rule for pattern in patterns for rule in fnmatch.filter(known, pattern)}
 
 
 def _as_json(written: list[Written], found: list[Fault], crds: str | None) -> dict[str, object]:
