@@ -216,8 +216,8 @@ def _claimed_gpus(cluster: Cluster) -> Iterator[Finding]:
     for group in _groups(cluster):
         claimed = group["rayStartParams"]["num-gpus"]
         held = Pod(cluster.obj, group["template"]).gpus
-        if claimed.text.isdecimal() and int(claimed.text) > held:
-            text = f"Ray is told of {claimed.text} GPUs, the pod holds {held:g}"
+        if (claimed.quantity or 0.0) > held:
+            text = f"Ray is told of {claimed.value} GPUs, the pod holds {held:g}"
             yield Finding(claimed, text, "take it out: Ray counts the limits of the container")
 
 
