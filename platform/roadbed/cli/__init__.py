@@ -22,6 +22,7 @@ VERBS = {
     "exporter": "tell Prometheus the state of the store",
     "gc": "find what nobody refers to in the store, and delete it",
     "jobs": "list, explain, follow, stop and resume jobs on a cluster",
+    "lint": "find what would go wrong on a cluster, without one: job specs, manifests, charts",
     "local": "run a local S3 server and a local Ray",
     "models": "list, show, promote and export the versions of the registry",
     "predict": "segment pictures with a model of the registry",
