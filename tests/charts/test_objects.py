@@ -16,7 +16,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from roadbed.kube.schemas import Schemas
 
 from chart_support import (
     CHART,
@@ -32,10 +31,11 @@ from chart_support import (
     texts_of,
     tool,
 )
-from roadbed.errors import ConflictError
+from roadbed.errors import ConflictError, NotFoundError
 from roadbed.kube.client import NAMESPACED
+from roadbed.kube.schemas import Schemas
 from roadbed.runtime.local.processes import free_ports
-from roadbed.storage import open_store
+from roadbed.storage import Store, open_store
 
 # Kinds that no schema at hand describes: HTTPRoute is the Gateway API's.
 UNKNOWN = {"HTTPRoute"}
@@ -172,7 +172,7 @@ def test_the_store_for_trials_starts_as_its_pod_says(tmp_path: Path, monkeypatch
     try:
         wait_for(f"http://127.0.0.1:{ports['s3.port']}{spec['containers'][0]['readinessProbe']['httpGet']['path']}")
         store = open_store("s3://roadbed")
-        etag = store.put_if("status.json", b"1", etag=None)
+        etag = first_written(store)
         store.put_if("status.json", b"2", etag=etag)
         with pytest.raises(ConflictError):
             store.put_if("status.json", b"3", etag=etag)
@@ -181,6 +181,16 @@ def test_the_store_for_trials_starts_as_its_pod_says(tmp_path: Path, monkeypatch
     finally:
         server.terminate()
         server.wait()
+
+
+def first_written(store: Store) -> str:
+    """The etag of status.json once the bucket is there, which the server makes a moment after it has begun to answer."""
+    for _ in range(600):
+        try:
+            return store.put_if("status.json", b"1", etag=None)
+        except NotFoundError:
+            time.sleep(0.1)
+    pytest.fail("the bucket was never made")
 
 
 def wait_for(url: str) -> None:

@@ -272,7 +272,9 @@ def test_nothing_with_an_error_is_sent_and_warnings_are_told() -> None:
     assert told == []
     refuse_faults([WARNED], notify=told.append)
     assert len(told) == 1
-    assert told[0].startswith(f"{JOB}: spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus: the head works")
+    assert told[0].startswith(
+        f"warning: {JOB}: spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus: the head works"
+    )
     with pytest.raises(UsageError, match=r"RayJob/train-one: spec\.shutdownAfterJobFinishes: .*job-suspend"):
         refuse_faults([BROKEN], notify=told.append)
 

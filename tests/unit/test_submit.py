@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kube_server import KubeServer
 
+from kube_server import KubeServer
 from roadbed.errors import ClusterError, NoSuchObjectError, UsageError
 from roadbed.kube.client import Cluster
 from roadbed.kube.profile import built_in_profiles
@@ -68,6 +68,16 @@ def test_what_cannot_be_meant_is_refused(roadbed: Roadbed, words: list[object], 
     status, out, err = roadbed("submit", *words)
     assert (status, out) == (2, "")
     assert expected in err
+
+
+def test_what_lint_finds_is_refused_or_told(roadbed: Roadbed, tmp_path: Path) -> None:
+    profiles = tmp_path / "profiles.yaml"
+    profiles.write_text("cpu: {image: roadbed, labels: {team: 'street & scenes'}}")
+    status, out, err = roadbed("submit", QUICK, "--dry-run", "--profiles", profiles)
+    assert (status, out, "a cluster would refuse this" in err, "street & scenes" in err) == (2, "", True, True)
+    profiles.write_text("cpu: {image: roadbed}")
+    status, _, err = roadbed("submit", QUICK, "--dry-run", "--profiles", profiles)
+    assert (status, "warning: " in err, "image-latest" in err) == (0, True, True)
 
 
 def test_without_a_kubeconfig_nothing_is_sent(

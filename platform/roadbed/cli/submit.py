@@ -100,13 +100,15 @@ def _profile(job: ClusterJob, asked: str | None, path: Path | None, connect: Any
 
 
 def _manifest(job: ClusterJob, profile: Profile, *, namespace: str, submission: str = "") -> dict[str, Any]:
-    """The RayJob; what it takes is told."""
+    """The RayJob; what it takes is told, and so is what may go wrong. Raises UsageError for what would be refused."""
+    from roadbed.kube.lint import refuse_faults
     from roadbed.kube.rayjob import rayjob
     from roadbed.kube.rooted import rooted
     from roadbed.kube.sizes import estimate, size_of
 
     job = rooted(job, profile)
     manifest = rayjob(job, profile, namespace=namespace, submission=submission)
+    refuse_faults([manifest], notify=tell)
     tell(f"{job.kind} {job.name}: {estimate(job, profile, size_of(job, profile.worker))}")
     return manifest
 

@@ -93,9 +93,9 @@ def refuse_faults(objects: Sequence[Any], *, schemas: Schemas | None = None, not
     found = faults(objects, schemas=schemas)
     lines = [f"{fault.object}: {fault}" for fault in found if fault.severity == "error"]
     if lines:
-        raise UsageError("\n".join(lines))
+        raise UsageError("\n".join(["a cluster would refuse this:", *lines]))
     for fault in found:
-        notify(f"{fault.object}: {fault}")
+        notify(f"warning: {fault.object}: {fault}")
 
 
 def name_of(obj: Field) -> str:
