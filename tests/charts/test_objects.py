@@ -184,7 +184,7 @@ def test_the_store_for_trials_starts_as_its_pod_says(tmp_path: Path, monkeypatch
 
 
 def first_written(store: Store) -> str:
-    """The etag of status.json once the bucket is there, which the server makes a moment after it has begun to answer."""
+    """The etag of status.json once the bucket is there, which is made a moment after the server answers."""
     for _ in range(600):
         try:
             return store.put_if("status.json", b"1", etag=None)
