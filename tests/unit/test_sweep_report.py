@@ -20,7 +20,7 @@ from roadbed.report.sweep import sweep_page
 from roadbed.report.sweep_curves import score_inks
 from roadbed.report.sweep_pictures import draw_sweep
 from roadbed.report.sweep_table import score_words, short_names, sweep_table, value_words
-from roadbed.tuning.results import Baseline, Change, Stretch, SweepResult
+from roadbed.tuning.results import Baseline, Change, Stretch, SweepResult, comparable
 from sweep_examples import asha_sweep, pbt_sweep, sweep, trial
 
 MOST_BYTES = 5_000_000
@@ -155,6 +155,16 @@ def test_the_way_of_weights_through_donors() -> None:
     text = checked(result).text
     assert "epochs 2 to 4 in trial 1: learning_rate 1.2" in text
     assert "from epoch 4 on with the weights of trial 1: learning_rate 1.4" in text
+
+
+def test_trials_are_compared_where_enough_of_them_came() -> None:
+    trials = [trial(number, [0.1 * number] * epochs) for number, epochs in enumerate([1, 3, 3, 9])]
+    assert comparable(trials, fewest=3) == (3.0, trials[1:])
+    assert comparable(trials, fewest=4) == (1.0, trials)
+    assert comparable(trials, fewest=5) == (None, [])
+    changed = trial(4, [0.1] * 9, changes=(Change(1.0, 0, {}),))
+    assert comparable([*trials, changed], fewest=4) == (1.0, [*trials, changed]), "later it had other values"
+    assert trial(5, [0.1, 0.4, 0.2]).best_until(1.0, "max") == 0.1
 
 
 def test_the_same_sweep_gives_the_same_json() -> None:

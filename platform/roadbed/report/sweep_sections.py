@@ -26,13 +26,14 @@ def importance_card(result: SweepResult) -> str:
     names = short_names(result.parameters)
     shares = sorted(result.importance.items(), key=lambda item: (-item[1], item[0]))
     if not shares:
-        told = "Not told: that takes several trials with a score, and values that differ between them."
+        told = "Not told: that takes eight trials with scores after the same epoch, and values that differ."
         return card("What mattered", f'<p class="faint">{told}</p>')
     most = max(share for _, share in shares)
     bars = [
         _bar(names.get(key, one_line(key)), percent(share), share / most if most > 0 else 0.0) for key, share in shares
     ]
-    told = "The share of the differences between scores that goes with each value. Few trials tell it roughly."
+    epoch = "" if result.importance_epoch is None else f" after epoch {result.importance_epoch:g}"
+    told = f"The share of the differences between scores{epoch} that goes with each value. Few trials tell it roughly."
     return card("What mattered", f'<p class="faint">{told}</p><ul class="bars">{"".join(bars)}</ul>')
 
 
