@@ -45,6 +45,7 @@ WRONG = {
     # wrong
     "image.pullPolicy=Sometimes": "/image/pullPolicy",
     "image.digest=sha256:abc": "/image/digest",
+    "image.repository=a b": "/image/repository",
     "store.uri=file:///data": "/store/uri",
     "store.endpointUrl=seaweedfs:8333": "/store/endpointUrl",
     "objectStore.embedded.sizeGib=5Gi": "/objectStore/embedded/sizeGib",
@@ -71,6 +72,9 @@ WRONG = {
     f"{JOB},retraining.n.job.train.epoch=3": "'epoch'",
     f"{JOB},retraining.n.job.name=far-too-long-for-a-number-at-its-end": "/retraining/n/job/name",
     f"{JOB},retraining.n.job.kind=tune": "missing property 'tune'",
+    # secrets in plain text
+    "endpoint.env.AWS_SECRET_ACCESS_KEY=x": "endpoint.env.AWS_SECRET_ACCESS_KEY: is read by whoever",
+    "profiles.cpu.env.HF_TOKEN=x": "profiles.cpu.env.HF_TOKEN: is read by whoever",
     # wrong together
     "endpoint.workers.cpus=1,endpoint.serve.replicas.threads=2": "cannot hold a replica of",
     "endpoint.workers.min=3": "endpoint.workers: min 3 is more than max 2",
