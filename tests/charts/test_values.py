@@ -188,7 +188,7 @@ class TestProfiles:
         assert cpu.image_pull_secrets == ("registry-example-com",)
         assert (cpu.store.endpoint_url, cpu.store.secret) == (
             "http://seaweedfs-s3.storage.svc:8333",
-            "roadbed-store-keys",
+            "roadbed-store",
         )
         assert self.of("kind.yaml")["cpu"].store.endpoint_url == "http://roadbed-store.roadbed.svc:8333"
         assert {profile.queue for profile in self.of("eks-gpu.yaml").values()} == {"roadbed-jobs"}
