@@ -37,7 +37,11 @@ _GONE = {
 def _identity(obj: Field) -> Iterator[Finding]:
     for name in ("apiVersion", "kind"):
         if not obj[name].text:
-            yield Finding(obj[name], "is missing", "write the kind of object that this is")
+            yield Finding(
+                obj[name],
+                "is missing",
+                "write the kind of object that this is; a chart's values are named after the chart",
+            )
     version = obj["apiVersion"]
     if version.text in _GONE:
         yield Finding(version, f"{version.text} is served no more", f"write {_GONE[version.text]}")
