@@ -105,6 +105,15 @@ def test_the_store_for_trials_lets_s3_in_and_nothing_out() -> None:
     assert 8333 in ports(policies_for(objects, with_ray(JOB, "worker")), "egress")
 
 
+def test_the_store_for_trials_has_its_policy_in_any_case() -> None:
+    """Its other ports know no keys."""
+    objects = rendered((), "objectStore.embedded.enabled=true,networkPolicies.enabled=false")
+    (policy,) = [obj for obj in objects if obj["kind"] == "NetworkPolicy"]
+    ((labels, _),) = list(pods_of(one(objects, "StatefulSet")))
+    assert selects(policy["spec"]["podSelector"], labels)
+    assert ports([policy["spec"]], "ingress") == {8333}
+
+
 @pytest.mark.parametrize(
     ("url", "port"), [("https://s3.internal", 443), ("http://s3.internal/", 80), ("http://s3.internal:9000", 9000)]
 )
