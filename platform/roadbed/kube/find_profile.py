@@ -52,8 +52,8 @@ def known_profiles(
     if found:
         return found, f"namespace {cluster.namespace}"
     notify(
-        f"namespace {cluster.namespace} has no profiles: the built-in ones are taken, which know neither your image nor "
-        "your store. The chart installs profiles; name its namespace by --namespace"
+        f"namespace {cluster.namespace} has no profiles: the built-in ones are taken, which know neither your image "
+        "nor your store. The chart installs profiles; name its namespace by --namespace"
     )
     return built_in_profiles(), "built-in profiles"
 
