@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 # Keys of a store stand in the environment or in a Secret, never here: a spec is read by many.
-_S3_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{2,62}(/[^\x00-\x1f\x7f]*)?")
+_S3_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^\x00-\x1f\x7f]*)?")
 
 
 def _check_store_uri(uri: str) -> str:
