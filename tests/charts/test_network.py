@@ -65,9 +65,21 @@ def test_only_heads_and_submitters_reach_the_api_server(objects: tuple[dict[str,
 
 def test_pods_of_ray_reach_each_other_at_every_port(objects: tuple[dict[str, Any], ...]) -> None:
     """HAProxy reaches replicas directly, at ports of its own (30000-31000); so does nearly everything of Ray's."""
-    (rule,) = one(objects, "NetworkPolicy", "-ray")["spec"]["ingress"]
+    (rule,) = one(objects, "NetworkPolicy", "-ray-job")["spec"]["ingress"]
     assert "ports" not in rule
     assert selects(rule["from"][0]["podSelector"], with_ray(JOB, "worker"))
+
+
+def test_jobs_and_the_endpoint_do_not_reach_each_others_ray(objects: tuple[dict[str, Any], ...]) -> None:
+    endpoint = JOB | {"app.kubernetes.io/component": "endpoint", "app.kubernetes.io/instance": "roadbed"}
+    for labels, others in ((JOB, endpoint), (endpoint, JOB)):
+        policies = policies_for(objects, with_ray(labels, "head"))
+        for way, peers in (("ingress", "from"), ("egress", "to")):
+            rules = [rule for policy in policies for rule in policy.get(way, []) if "ports" not in rule]
+            assert rules
+            pods = [peer["podSelector"] for rule in rules for peer in rule[peers]]
+            assert all(selects(pod, with_ray(labels, "worker")) for pod in pods)
+            assert not any(selects(pod, with_ray(others, "worker")) for pod in pods)
 
 
 def test_the_exporter_is_scraped_and_reads_the_store_and_no_more(objects: tuple[dict[str, Any], ...]) -> None:
@@ -91,6 +103,15 @@ def test_the_store_for_trials_lets_s3_in_and_nothing_out() -> None:
     assert ports(policies, "ingress") == {8333}
     assert ports(policies, "egress") == {53}
     assert 8333 in ports(policies_for(objects, with_ray(JOB, "worker")), "egress")
+
+
+def test_the_store_for_trials_has_its_policy_in_any_case() -> None:
+    """Its other ports know no keys."""
+    objects = rendered((), "objectStore.embedded.enabled=true,networkPolicies.enabled=false")
+    (policy,) = [obj for obj in objects if obj["kind"] == "NetworkPolicy"]
+    ((labels, _),) = list(pods_of(one(objects, "StatefulSet")))
+    assert selects(policy["spec"]["podSelector"], labels)
+    assert ports([policy["spec"]], "ingress") == {8333}
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,9 @@ def test_it_may_submit_and_no_more() -> None:
     assert binding["roleRef"]["name"] == "roadbed-submitter"
     assert [subject["name"] for subject in binding["subjects"]] == [pod()["serviceAccountName"]]
     assert one(objects, "CronJob")["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_it_has_no_keys_of_the_store() -> None:
+    """The job that it submits has them; to submit it the API server alone is asked."""
+    ((_, spec),) = pods_of(one(rendering("whole"), "CronJob"))
+    assert [variable["name"] for container in spec["containers"] for variable in container["env"]] == ["JOB"]

@@ -92,6 +92,7 @@ PLANTED = [
     Planted("name", JOB, "metadata.name", "1-train"),
     Planted("name", JOB, "metadata.name", REMOVED),
     Planted("name", "ConfigMap/settings", "metadata.name", "Settings_1"),
+    Planted("name", "ConfigMap/settings", "metadata.namespace", "the team"),
     Planted("labels", JOB, "metadata.labels", {"roadbed.dev/run": "a run"}, "metadata.labels[roadbed.dev/run]"),
     Planted("labels", JOB, "metadata.labels", {"roadbed.dev/run": "a" * 64}, "metadata.labels[roadbed.dev/run]"),
     Planted("labels", JOB, "metadata.labels", {"-": "x"}, "metadata.labels.-"),

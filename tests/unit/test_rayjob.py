@@ -6,6 +6,7 @@ before it is committed.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,15 @@ def test_other_profiles_make_other_pods() -> None:
     assert group["template"]["metadata"]["labels"]["team"] == "vision"
     assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "disabled"}
     assert "serviceAccountName" not in group["template"]["spec"]
+
+
+def test_what_a_spec_holds_is_text_and_never_yaml_or_shell() -> None:
+    """Ends of documents, quotes and commands stay in the annotation, from which pods read the very same spec."""
+    hostile = json.dumps("a'\"\\\\\n---\nkind: Secret\n$(id) `id` ${HOME} \u2028 #x: y")
+    job = load("camvid-quick", f"model.weights={hostile}", f"workers.no_retry_pattern={hostile}")
+    (manifest,) = yaml.safe_load_all(as_yaml(rayjob(job, PROFILES["cpu"], namespace="vision")))
+    for template in (head_of(manifest), group_of(manifest)["template"]):
+        text = template["metadata"]["annotations"].pop(JOB_ANNOTATION)
+        assert parse_any(text, origin="annotation") == job
+    del manifest["metadata"]["annotations"][JOB_ANNOTATION]
+    assert "$(id)" not in as_yaml(manifest)

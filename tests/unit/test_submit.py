@@ -57,6 +57,7 @@ def test_options_are_written_into_the_spec(roadbed: Roadbed) -> None:
         ([ROOT / "jobs" / "camvid-serve.yaml"], "serve:\n    model: camvid@champion"),
         ([QUICK, "--profiles", PROFILES, "--profile", "gpus"], "no profile gpus; did you mean gpu?"),
         ([QUICK, "--queue", "No Queue"], "cluster.queue"),
+        ([QUICK, "--dry-run", "--namespace", "../team"], "--namespace '../team': is no name of a namespace"),
         ([QUICK, "--set", "cluster.deadline=3"], "did you mean cluster.deadline_h"),
         ([QUICK, "--ray-address", "head:8265"], "--ray-address head:8265: expected the address of Ray's dashboard"),
         ([QUICK, "--ray-address", "http://head:8265", "--queue", "x"], "--queue is for Kubernetes"),
@@ -148,8 +149,9 @@ def test_a_job_that_does_not_go_is_told(kube_server: KubeServer, monkeypatch: py
 
 def test_what_the_api_server_refuses_comes_with_a_remedy(kube_server: KubeServer) -> None:
     cluster = Cluster.connect()
-    with pytest.raises(NoSuchObjectError, match=r"rayjobs/none in namespace roadbed: not there .*--namespace"):
-        cluster.get("rayjobs", "none")
+    for name in ("none", "../configmaps/none"):
+        with pytest.raises(NoSuchObjectError, match=r"rayjobs/.*none in namespace roadbed: not there .*--namespace"):
+            cluster.get("rayjobs", name)
     kube_server.forbidden.add(("create", "rayjobs"))
     with pytest.raises(
         ClusterError, match=r"rayjobs/camvid-quick .*you may not create it: .*Role of roadbed's submitters"

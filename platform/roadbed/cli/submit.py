@@ -50,7 +50,7 @@ def submit(
     roadbed submit jobs/camvid-quick.yaml
     roadbed submit jobs/cityscapes-r50.yaml --profile gpu --queue vision --set cluster.deadline_h=48
     roadbed submit jobs/camvid-tune.yaml --dry-run | kubectl apply --server-side -f -
-    RAY_AUTH_TOKEN=... roadbed submit jobs/camvid-quick.yaml --ray-address http://head.example.org:8265
+    RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... roadbed submit JOB --ray-address http://head.example.org:8265
     """
     job = _job(spec, overrides, profile=profile, queue=queue)
     if ray_address is not None:

@@ -6,6 +6,7 @@ Sources: KubeRay's and Kueue's documentation of their labels; kubernetes.io, "Re
 from __future__ import annotations
 
 import hashlib
+import re
 
 DOMAIN = "roadbed.dev"
 RUN_LABEL = f"{DOMAIN}/run"
@@ -29,6 +30,8 @@ OURS = {
 # Where pods find the job spec, by a downwardAPI volume of JOB_ANNOTATION.
 SPEC_FOLDER = "/etc/roadbed"
 SPEC_FILE = f"{SPEC_FOLDER}/job.yaml"
+
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 # Names of ports have at most 15 letters.
 PORTS = {

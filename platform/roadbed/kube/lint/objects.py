@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from roadbed.kube.lint.fields import Field
 from roadbed.kube.lint.pods import secret_references
 from roadbed.kube.lint.rule import RAY_KINDS, Everything, Finding, Rule, everything, objects, of_kind, pods
+from roadbed.kube.names import NAMESPACE
 
 _DNS_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _DNS_1123 = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
@@ -36,13 +37,18 @@ _GONE = {
 def _identity(obj: Field) -> Iterator[Finding]:
     for name in ("apiVersion", "kind"):
         if not obj[name].text:
-            yield Finding(obj[name], "is missing", "write the kind of object that this is")
+            yield Finding(
+                obj[name],
+                "is missing",
+                "write the kind of object that this is; a chart's values are named after the chart",
+            )
     version = obj["apiVersion"]
     if version.text in _GONE:
         yield Finding(version, f"{version.text} is served no more", f"write {_GONE[version.text]}")
 
 
 def _names(obj: Field) -> Iterator[Finding]:
+    yield from _namespace(obj)
     kind, metadata = obj["kind"].text, obj["metadata"]
     name = metadata["name"]
     if not name.is_set and metadata["generateName"]:
@@ -59,6 +65,13 @@ def _names(obj: Field) -> Iterator[Finding]:
     elif kind not in _FREE_NAMES and not re.fullmatch(_DNS_1123, name.text):
         fix = "lower-case letters, digits, dashes and dots"
         yield Finding(name, f"{name.text!r} is no name of a {kind} (DNS-1123)", fix)
+
+
+def _namespace(obj: Field) -> Iterator[Finding]:
+    namespace = obj["metadata"]["namespace"]
+    if namespace and not NAMESPACE.fullmatch(namespace.text):
+        fix = "at most 63 lower-case letters, digits and dashes"
+        yield Finding(namespace, f"{namespace.value!r} is no name of a namespace", fix)
 
 
 def _metadata(obj: Field) -> Iterator[Finding]:
