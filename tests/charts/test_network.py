@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chart_support import RENDERINGS, one, pods_of, rendered, rendering
+from roadbed.kube.names import OUR_PODS
 
-JOB = {"app.kubernetes.io/name": "roadbed", "app.kubernetes.io/component": "job"}
+JOB = dict(OUR_PODS)
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
