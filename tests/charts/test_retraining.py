@@ -60,7 +60,7 @@ def test_it_may_submit_and_no_more() -> None:
 
 
 def test_jobs_of_the_cron_job_and_submitters_of_kuberay_have_names_of_their_own() -> None:
-    """Both are Jobs: the one's name is the CronJob's and a minute, the other's that of its RayJob: the job's, and a minute."""
+    """Both are Jobs: the one is named as the CronJob and a minute, the other as its RayJob: the job and that minute."""
     values = ["--values", str(CHART / "examples" / "eks-gpu.yaml")]
     done = template(*values, "--set", "retraining.nightly.job.name=roadbed-nightly")
     assert done.returncode != 0

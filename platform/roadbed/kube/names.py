@@ -19,8 +19,8 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 ELASTIC_ANNOTATION = "kueue.x-k8s.io/elastic-job"
 
-# What every pod of `roadbed submit` has. No app.kubernetes.io/name: by that one, as "kuberay", the Service NAME-head-svc
-# that KubeRay makes for a RayJob finds the head.
+# What every pod of `roadbed submit` has. No app.kubernetes.io/name: by that one, as "kuberay", the Service
+# NAME-head-svc that KubeRay makes for a RayJob finds the head.
 OUR_PODS = {
     "app.kubernetes.io/component": "job",
     "app.kubernetes.io/managed-by": "roadbed",
