@@ -99,7 +99,7 @@ def test_chart_kustomizations_and_submit_share_no_object() -> None:
 
 
 def test_a_job_named_as_a_cron_job_would_be_found() -> None:
-    """KubeRay would take the CronJob's Job for its submitter, and never submit; the chart refuses such a name."""
+    """KubeRay could not make its submitter, for a Job of that name is there; the chart refuses such a name."""
     cron_job = one(rendering("eks-gpu.yaml"), "CronJob")
     name = f"{cron_job['metadata']['name']}-{MINUTE}"
     clashing = {"kind": "RayJob", "metadata": {"name": name, "namespace": "roadbed"}}

@@ -195,7 +195,7 @@ def test_pods_follow_from_workers_and_what_a_pod_holds(
 def test_labels_and_ports_by_which_kuberay_finds_the_head_are_its_own() -> None:
     """The Service that it makes for a RayJob, NAME-head-svc, looks for app.kubernetes.io/name: kuberay.
 
-    It heeds no other in the template; and the operator sees only pods whose app.kubernetes.io/created-by it is.
+    It heeds no other in the template.
     """
     manifest = made("camvid-tune")
     for template in templates_of(manifest):
