@@ -131,7 +131,7 @@ def test_a_job_that_has_not_ended_is_left_alone_and_one_that_has_is_replaced(kub
     assert said == ["RayJob camvid-quick in namespace roadbed: has ended (Failed) and is replaced"]
 
 
-def test_records_of_jobs_that_ended_in_a_queue_go_when_the_next_is_submitted(
+def test_records_of_ended_jobs_that_no_rule_takes_away_go_when_the_next_is_submitted(
     roadbed: Roadbed, kube_server: KubeServer
 ) -> None:
     def put(name: str, queue: str, *, kept_h: float = 1.0, **status: str) -> None:
@@ -143,9 +143,11 @@ def test_records_of_jobs_that_ended_in_a_queue_go_when_the_next_is_submitted(
     put("refused", "vision", jobDeploymentStatus="ValidationFailed", endTime="2020-01-01T00:00:00Z")
     put("kept", "vision", kept_h=8760.0, **{**ended, "endTime": datetime.now(UTC).isoformat()})
     put("running", "vision", **{**ended, "jobDeploymentStatus": "Running"})
-    put("free", "", **ended)
+    put("free", "", jobStatus="SUCCEEDED", **ended)
+    put("stopped", "", jobStatus="STOPPED", **ended)
+    put("never-begun", "", **{**ended, "jobDeploymentStatus": "ValidationFailed"})
     status, _, err = roadbed("submit", QUICK)
-    assert (status, "RayJob old, which ended in its queue, has gone" in err) == (0, True)
+    assert (status, "RayJob old, which ended long ago, is taken away" in err) == (0, True)
     names = {one["metadata"]["name"] for one in Cluster.connect().list("rayjobs")}
     assert names == {"kept", "running", "free", "camvid-quick"}
 

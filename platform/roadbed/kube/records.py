@@ -1,7 +1,7 @@
-"""The records of jobs that ended in a queue.
+"""The records of ended jobs that nobody else takes away.
 
-Kueue's jobs have no deletion rules, and neither KubeRay nor Kueue takes their RayJobs away: a quota of the namespace
-would fill up. Whoever submits the next job does it.
+Kueue's jobs have no deletion rules, and those of other jobs are for success and failure, not for what was stopped or
+refused. A quota of the namespace would fill up. Whoever submits the next job takes them away.
 """
 
 from __future__ import annotations
@@ -23,26 +23,32 @@ from roadbed.spec import ClusterSpec
 def remove_old_records(
     cluster: Cluster, *, notify: Callable[[str], None], clock: Callable[[], float] = time.time
 ) -> None:
-    """Delete the RayJobs of queues that ended longer ago than their `cluster.keep_record_h`; what fails is told."""
+    """Delete the RayJobs that ended longer ago than their `cluster.keep_record_h` and are there; what fails is told."""
     try:
         for name in old_records(cluster.list("rayjobs", labels=selector(OURS)), now=clock()):
             cluster.delete("rayjobs", name)
-            notify(f"the record of RayJob {name}, which ended in its queue, has gone; its run stays")
+            notify(f"the record of RayJob {name}, which ended long ago, is taken away; its run stays")
     except ClusterError as error:
         notify(f"records of ended jobs were not looked through: {error}")
 
 
 def old_records(rayjobs: Iterable[Object], *, now: float) -> list[str]:
-    """The names of those whose time is over. A RayJob without a queue goes by its own deletion rules."""
+    """The names of those whose time is over, and which do not go by deletion rules of their own."""
     return [str(one["metadata"]["name"]) for one in rayjobs if _is_old(one, now)]
 
 
 def _is_old(rayjob: Object, now: float) -> bool:
     status: Object = rayjob.get("status") or {}
-    if QUEUE_LABEL not in (rayjob["metadata"].get("labels") or {}) or status.get("jobDeploymentStatus") not in ENDED:
+    if status.get("jobDeploymentStatus") not in ENDED or _goes_by_itself(rayjob, status):
         return False
     ended_at = seconds_of(status.get("endTime") or rayjob["metadata"].get("creationTimestamp"))
     return now - ended_at > _kept_h(rayjob) * 3600
+
+
+def _goes_by_itself(rayjob: Object, status: Object) -> bool:
+    has_rules = QUEUE_LABEL not in (rayjob["metadata"].get("labels") or {})
+    is_met = status.get("jobStatus") in ("SUCCEEDED", "FAILED") or status.get("jobDeploymentStatus") == "Failed"
+    return has_rules and is_met
 
 
 def _kept_h(rayjob: Object) -> float:
