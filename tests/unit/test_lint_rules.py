@@ -98,6 +98,7 @@ PLANTED = [
     Planted("labels", JOB, "metadata.labels", {"-": "x"}, "metadata.labels.-"),
     Planted("labels", JOB, "metadata.annotations", {"spot": True}, "metadata.annotations.spot"),
     Planted("pod-labels", JOB, f"{HEAD}.template.metadata.labels", {"run": 1}, f"{HEAD}.template.metadata.labels.run"),
+    Planted("head-name", JOB, f"{HEAD}.template.metadata.labels", {"app.kubernetes.io/name": "mine"}, f"{HEAD}.template.metadata.labels[app.kubernetes.io/name]"),
     Planted("selector", EXPORTER, "spec.template.metadata.labels", {"app": "other"}, "spec.selector.matchLabels.app"),
     Planted("scaler", "HorizontalPodAutoscaler/exporter", "spec.scaleTargetRef.kind", "RayService"),
     Planted("scaler", "HorizontalPodAutoscaler/exporter", "spec.minReplicas", 4),

@@ -193,6 +193,23 @@ def test_pods_follow_from_workers_and_what_a_pod_holds(
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
+def test_labels_and_ports_by_which_kuberay_finds_the_head_are_its_own() -> None:
+    """The Service that it makes for a RayJob, NAME-head-svc, looks for app.kubernetes.io/name: kuberay.
+
+    It heeds no other in the template.
+    """
+    manifest = made("camvid-tune")
+    for template in templates_of(manifest):
+        assert not {"app.kubernetes.io/name", "app.kubernetes.io/created-by"} & set(template["metadata"]["labels"])
+    assert manifest["metadata"]["labels"]["app.kubernetes.io/name"] == "roadbed"
+    ports = {port["name"]: port["containerPort"] for port in head_of(manifest)["spec"]["containers"][0]["ports"]}
+    assert {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}.items() <= ports.items()
+
+
+def test_lost_submitters_are_made_anew_and_failed_drivers_are_no_lost_submitters() -> None:
+    assert made("camvid-quick")["spec"]["submitterConfig"] == {"backoffLimit": 5}
+
+
 def test_what_a_cluster_may_grow_to_counts_what_workers_can_use() -> None:
     overrides = ("workers.num_workers={min: 1, max: 3}", "workers.cpus_per_worker=3")
     env = {
@@ -211,7 +228,10 @@ def test_hooks_leave_time_before_the_pod_is_killed() -> None:
     ]
     assert commands[1] == ["roadbed", "vacate", "/etc/roadbed/job.yaml", "--within-s", "45"]
     assert commands[0] == [*commands[1], "--head"]
-    assert head_of(manifest)["spec"]["terminationGracePeriodSeconds"] == 60
+    for template in (head_of(manifest), group_of(manifest)["template"]):
+        assert template["spec"]["terminationGracePeriodSeconds"] == 60
+        env = {one["name"]: one.get("value") for one in template["spec"]["containers"][0]["env"]}
+        assert 0 < int(env["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) < 60 - 45
 
 
 def test_a_worker_that_fits_no_pod_is_refused_with_the_arithmetic() -> None:

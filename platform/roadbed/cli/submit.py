@@ -120,10 +120,13 @@ def _manifest_text(job: ClusterJob, profile: Profile, *, namespace: str) -> str:
 
 
 def _to_cluster(job: ClusterJob, profile: Profile, cluster: Cluster) -> None:
+    from roadbed.kube.records import remove_old_records
     from roadbed.kube.sending import send
 
     submission = secrets.token_hex(8)
-    send(cluster, _manifest(job, profile, namespace=cluster.namespace, submission=submission), notify=tell)
+    manifest = _manifest(job, profile, namespace=cluster.namespace, submission=submission)
+    remove_old_records(cluster, notify=tell)
+    send(cluster, manifest, notify=tell)
     click.echo(f"RayJob {job.name} is in namespace {cluster.namespace} of {cluster.server}")
     click.echo(f"next: roadbed jobs show {job.name}; roadbed jobs logs {job.name} --follow")
 

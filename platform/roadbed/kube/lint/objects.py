@@ -9,7 +9,18 @@ from collections.abc import Iterator
 
 from roadbed.kube.lint.fields import Field
 from roadbed.kube.lint.pods import secret_references
-from roadbed.kube.lint.rule import RAY_KINDS, Everything, Finding, Rule, everything, objects, of_kind, pods
+from roadbed.kube.lint.rule import (
+    RAY_KINDS,
+    Cluster,
+    Everything,
+    Finding,
+    Rule,
+    clusters,
+    everything,
+    objects,
+    of_kind,
+    pods,
+)
 from roadbed.kube.names import NAMESPACE
 
 _DNS_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -168,6 +179,13 @@ def _missing_secrets(everything: Everything) -> Iterator[Finding]:
                 yield Finding(field, text, f"make it, or name one of: {', '.join(sorted(there)) or 'none'}")
 
 
+def _head_name(cluster: Cluster) -> Iterator[Finding]:
+    """The Service that the operator makes for a RayJob or RayService looks for its own name, whatever the pod's is."""
+    label = cluster.head["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
+    if cluster.obj["kind"].text != "RayCluster" and label.is_set and label.text != "kuberay":
+        yield Finding(label, "the Service NAME-head-svc finds no head: it looks for kuberay", "take it out")
+
+
 RULES = (
     Rule(
         "identity", "error", "any object", "no apiVersion or kind, versions that are served no more", objects, _identity
@@ -175,6 +193,7 @@ RULES = (
     Rule("name", "error", "any object", "names that are none or too long for what is made of them", objects, _names),
     Rule("labels", "error", "any object", "labels and annotations that are none", objects, _metadata),
     Rule("pod-labels", "error", "pods", "labels and annotations of templates that are none", everything, _pod_labels),
+    Rule("head-name", "warning", "RayJob, RayService", "heads that their Service does not find", clusters, _head_name),
     Rule("twice", "error", "everything", "two objects of one name", everything, _twice),
     Rule(
         "selector",
