@@ -19,7 +19,7 @@ from roadbed.data.sources.cityscapes_frames import show_size
 
 # Distance from the median in robust standard deviations and in steps of 0..255, from which brightness is odd.
 ODD_SPREADS, ODD_STEPS = 6.0, 50.0
-DARKEST, BRIGHTEST = 8.0, 247.0
+DARKEST, BRIGHTEST = 16.0, 239.0
 # Up to this share of a dataset, what is unlike the rest is odd.
 ODD_SHARE = 0.2
 VOID_MORE, VOID_MOST = 0.35, 0.5

@@ -17,7 +17,10 @@ KINDS = (
     ("name-twice", re.compile(r"has the same name; keep one|is a mask of the same frame; keep one")),
     ("file-format", re.compile(r" files are not read; ")),
     ("link-broken", re.compile(r": a link to ")),
-    ("split-missing", re.compile(r"in no folder of a split|stand in none of|no list names|which is in split|no pair of")),
+    (
+        "split-missing",
+        re.compile(r"in no folder of a split|stand in none of|no list names|which is in split|no pair of"),
+    ),
 )
 PLACE = re.compile(r"(?P<place>.*?\.\w+|/\S+): (?P<detail>.*)", re.DOTALL)
 LEAST_LIKE = 0.8

@@ -38,9 +38,7 @@ def examine(
         counter.count(len(positions))
         return looks
 
-    parts = [
-        range(first, min(first + PAIRS_AT_A_TIME, num_pairs)) for first in range(0, num_pairs, PAIRS_AT_A_TIME)
-    ]
+    parts = [range(first, min(first + PAIRS_AT_A_TIME, num_pairs)) for first in range(0, num_pairs, PAIRS_AT_A_TIME)]
     looks = _joined(in_threads(look, parts, num_threads))
     whole = Whole(subject, looks)
     gathered = Gathered()

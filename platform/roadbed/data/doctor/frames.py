@@ -13,7 +13,7 @@ from roadbed.data.sources.images import UPRIGHT
 
 TINY_PX = 96
 FEW_COLOURS = 40
-FLAT_CONTRAST = 4.0
+FLAT_CONTRAST = 3.0
 # Channels that differ by no more than this are the rounding of a grey picture in JPEG.
 GREY_STEPS = 3
 # So many pixels of a side are looked at where a sample of the frame will do.

@@ -169,7 +169,8 @@ class _Look:
         if is_shifted(found):
             self._tell(place, [("mask-shifted", shift_words(found))])
         else:
-            row["is_suspect"] = found.sureness < LEAST_SURENESS
+            is_labelled = row["unlabelled"] < row["class_pixels"].sum()
+            row["is_suspect"] = is_labelled and found.sureness < LEAST_SURENESS
 
     def _tell(self, place: str, remarks: Iterator[Remark] | Sequence[Remark]) -> None:
         self.looks.faults += [Fault(check, place, detail, self.position) for check, detail in remarks]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from roadbed.data.doctor.frames import ALPHA_MODES, Remark
+from roadbed.data.doctor.frames import ALPHA_MODES, Remark, sampled
 from roadbed.data.doctor.opening import Picture
 from roadbed.data.sources.images import MASK_FORMATS, UPRIGHT
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
@@ -20,10 +20,12 @@ MOST_COLOURS = 256
 # Of unknown values: so many different ones are no forgotten classes.
 MANY_VALUES = 12
 THIN_SHARE = 0.8
-PHOTO_VALUES, PHOTO_SHARE = 60, 0.25
+# A photograph has many values, half of them further than this from any that there should be.
+PHOTO_VALUES, PHOTO_STEPS = 60, 14
 # Of all borders between two values, the share at which there is a third in between for one pixel.
 BLENDED_SHARE = 0.2
-SPECKLE_SHARE = 0.004
+# CamVid, labelled by hand, has up to 0.006.
+SPECKLE_SHARE = 0.01
 LEAST_BORDERS = 50
 
 
@@ -109,7 +111,7 @@ def _value_remark(raw: np.ndarray, mask_HW: np.ndarray, table: MaskTable | Color
     values_HW = packed(raw) if raw.ndim == 3 else raw
     num_values = len(np.unique(values_HW[is_unknown_HW]))
     share, what = float(is_unknown_HW.mean()), "colours" if raw.ndim == 3 else "ids"
-    if num_values > PHOTO_VALUES and share > PHOTO_SHARE:
+    if num_values > PHOTO_VALUES and _median_distance(raw, table) > PHOTO_STEPS:
         return "mask-photo", f"{num_values:,} {what} that are no class's, on {100 * share:.0f} % of it"
     is_thin = num_values >= 3 and _thin_share(is_unknown_HW) > THIN_SHARE
     if is_thin or num_values >= MANY_VALUES:
@@ -126,6 +128,16 @@ def _blended_share(raw_HW: np.ndarray) -> float:
         return 0.0
     is_between = ((left < middle) & (middle < right)) | ((left > middle) & (middle > right))
     return float(is_between.sum()) / num_changes
+
+
+def _median_distance(raw: np.ndarray, table: MaskTable | ColorTable) -> float:
+    """From the values of a mask to the nearest that there should be, in steps of the channel that differs most."""
+    known_NC = table.known_N3 if isinstance(table, ColorTable) else table.known_N[:, None]
+    values_MC = sampled(raw).reshape(-1, known_NC.shape[1]).astype(np.int16)
+    nearest_M = np.full(len(values_MC), 255, np.int16)
+    for known_C in known_NC.astype(np.int16):
+        nearest_M = np.minimum(nearest_M, np.abs(values_MC - known_C).max(axis=1))
+    return float(np.median(nearest_M))
 
 
 def _thin_share(is_there_HW: np.ndarray) -> float:
