@@ -1,4 +1,4 @@
-"""The doctor: a table of planted defects, each made from a clean painted folder by one change and found with its file."""
+"""The doctor: a table of planted defects, each one change to a clean folder, found with its file."""
 
 from __future__ import annotations
 
@@ -323,7 +323,8 @@ PLANTED = (
     ),
     Planted(
         "ids for colours", "mask-kind",
-        both(as_colours, lambda folder: save(np.full(SIZE_PX, 3, np.uint8), folder / MASK)), (MASK, "grey numbers 3..3"),
+        both(as_colours, lambda folder: save(np.full(SIZE_PX, 3, np.uint8), folder / MASK)),
+        (MASK, "grey numbers 3..3"),
     ),
     Planted("a frame among the masks", "mask-photo", copy(FRAME, MASK), (MASK,)),
     Planted(
@@ -337,7 +338,10 @@ PLANTED = (
         "ids resized with interpolation", "mask-blended",
         both(change(MASK, without_void), change(MASK, halved_and_enlarged)), (MASK, "of borders"),
     ),
-    Planted("a smoothed mask with void", "mask-blended", both(change(MASK, void_over(0.2)), change(MASK, smooth)), (MASK,)),
+    Planted(
+        "a smoothed mask with void", "mask-blended",
+        both(change(MASK, void_over(0.2)), change(MASK, smooth)), (MASK,),
+    ),
     Planted(
         "an id of no class", "mask-unknown", change(MASK, lambda mask: np.where(mask == 8, np.uint8(42), mask)),
         (MASK, "unknown id 42"),

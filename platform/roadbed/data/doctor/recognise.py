@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.doctor.arrangement import arrangement_faults
@@ -35,7 +35,7 @@ class FolderPlaces:
     masks: str | None = None
     classes: str | None = None
     mask_suffix: str | None = None
-    splitting: Splitting = Splitting()
+    splitting: Splitting = field(default_factory=Splitting)
 
 
 def recognise(src: str, places: FolderPlaces | None = None) -> Subject:
@@ -89,8 +89,8 @@ def _below(store: Store, names: tuple[str, ...], folders: set[str], option: str)
     found = next((name for name in names if name in folders), None)
     if found is None:
         raise UsageError(
-            f"{place(store)}: neither a prepared dataset, CamVid nor Cityscapes, and no folder {names[0]}/ or the like; "
-            f"it holds {name_some(sorted(f'{name}/' for name in folders))}: name the folder by {option}"
+            f"{place(store)}: neither a prepared dataset, CamVid nor Cityscapes, and no folder {names[0]}/ or the "
+            f"like; it holds {name_some(sorted(f'{name}/' for name in folders))}: name the folder by {option}"
         )
     return f"{place(store)}/{found}"
 
