@@ -252,7 +252,7 @@ _ALL = (
         "class-rare",
         "warning",
         "classes with next to no pixels for training",
-        "add frames that have them, weight them (train.class_weights), or join them with another class",
+        "add frames that have them, paste them into others (data.paste_probability), or join them with another class",
     ),
     Check(
         "class-unscored",

@@ -68,7 +68,7 @@ def _fault(subject: Subject, outlines: dict[int, _Outlines], suspects: Sequence[
     if best is not None and _is_better(scores[best], here):
         detail = f"fits the frame of {subject.pairs[best].split}/{subject.pairs[best].key}"
         return Fault("mask-swapped", ours.mask_place, detail, position, best)
-    detail = f"correlation {here:.1f} times its spread, others have {LEAST_SURENESS} and more"
+    detail = f"they stand out by {here:.1f} standard deviations where they lie, and at least {LEAST_SURENESS} are usual"
     return Fault("mask-misfit", ours.mask_place, detail, position)
 
 
