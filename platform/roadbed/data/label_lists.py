@@ -15,8 +15,8 @@ VOC_NAMES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 
-# COCO-Stuff (Caesar et al., CVPR 2018): number N of its pixel maps is line N+1 of its list of labels, 255 is unlabelled.
-# A dash stands for the 11 numbers of things that COCO's 2017 annotations do not have.
+# COCO-Stuff (Caesar et al., CVPR 2018): number N of its pixel maps is label N+1 of its list, 255 is unlabelled. A dash
+# stands for the 11 numbers of things that COCO's 2017 annotations do not have.
 _COCO_STUFF = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, -, stop sign, parking
 meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, -, backpack, umbrella, -, -, handbag,

@@ -48,6 +48,7 @@ def init(folder: Path, name: str | None, val_share: float, rest: str | None, thr
     with ExitStack() as bars:
 
         def watch(title: str) -> Progress:
+            bars.close()
             return bars.enter_context(WorkProgress(title)).update
 
         proposal = propose(

@@ -124,8 +124,8 @@ def _known_colors(survey: Survey, legend: Legend | None, notes: list[str]) -> tu
         share = 1 - sum(survey.pixels[value] for value in found) / total
         if not all(_unpacked(value) in table for value in survey.pixels if value not in found):
             notes.append(
-                f"classes.yaml: left out {rest} colours on {100 * share:.2f} % of the pixels, each too rare for a class; "
-                "`roadbed data doctor` names the files that hold them"
+                f"classes.yaml: left out {rest} colours on {100 * share:.2f} % of the pixels, each too rare for a "
+                "class; `roadbed data doctor` names the files that hold them"
             )
     if origin:
         notes.append(f"classes.yaml: names are those of {origin}")

@@ -17,7 +17,7 @@ def propose_job(name: str, *, num_train: int, frame_px: tuple[int, int]) -> str:
     batch = max(min(BATCH, num_train), 1)
     epochs = min(max(round(STEPS * batch / max(num_train, 1)), LEAST_EPOCHS), MOST_EPOCHS)
     height_px, width_px = (_crop_side(side) for side in frame_px)
-    return f"""# A first training, as `roadbed data init` proposes it. `roadbed explain train` prints every field there is.
+    return f"""# A first training, as `roadbed data init` proposes it; `roadbed explain train` prints every field.
 kind: train
 name: {name}
 data:

@@ -56,8 +56,8 @@ def find_layout(top: Path) -> Layout:
     if labelme:
         return Layout(images, None, labelme=labelme)
     raise UsageError(
-        f"{top}: frames in {images}/, but no masks in {', '.join(f'{name}/' for name in MASK_FOLDERS)}, none beside the "
-        "frames (as NAME_mask.png), and no polygons of labelme (NAME.json) or CVAT (annotations.xml); export some"
+        f"{top}: frames in {images}/, but no masks in {', '.join(f'{name}/' for name in MASK_FOLDERS)}, none beside "
+        "the frames (as NAME_mask.png), and no polygons of labelme (NAME.json) or CVAT (annotations.xml); export some"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,12 +66,11 @@ def propose(
     Raises UsageError for a folder that holds no pairs and no polygons, DataError for files that cannot be read.
     """
     name, layout, notes = name or job_name(top.resolve().name), find_layout(top), []
-    written = []
+    written: tuple[str, ...] = ()
     legend = read_legend(top)
     if layout.masks is None:
         legend, drawn = _draw_masks(top, layout, rest, num_threads, watch)
-        layout = replace(layout, masks=DRAWN_MASKS)
-        written.append(f"{DRAWN_MASKS}/")
+        layout, written = replace(layout, masks=DRAWN_MASKS), (f"{DRAWN_MASKS}/",)
         notes += drawn
     elif rest is not None:
         raise UsageError(
@@ -80,33 +79,35 @@ def propose(
     images, masks = (open_store(str(top / folder)) for folder in (layout.images, layout.masks or ""))
     pairs = pair_files(images, masks, mask_suffix=layout.mask_suffix)
     notes += [f"{len(pairs.problems)} files have no partner, the first: {pairs.problems[0]}"] if pairs.problems else []
-    progress = watch("look into masks") if watch else None
-    survey = survey_masks(
-        [(masks, mask) for _, mask in pairs.keys.values()], num_threads=num_threads, progress=progress
-    )
+    files = [(masks, mask) for _, mask in pairs.keys.values()]
+    survey = survey_masks(files, num_threads=num_threads, progress=watch("look into masks") if watch else None)
     if survey.unread:
         notes.append(f"masks that cannot be used: {len(survey.unread)}, the first {survey.unread[0]}")
     classes = propose_classes(survey, legend, name=name)
     parse_classes(classes.text, origin=CLASSES_FILE)
     splits, counts, more = propose_splits(top, pairs.keys, val_share=val_share)
     job = propose_job(name, num_train=counts.get("train", 0), frame_px=survey.sizes.most_common(1)[0][0])
-    texts = {CLASSES_FILE: classes.text, SPLITS_FILE: splits, JOB_FILE: job}
-    wanted = {file: text for file, text in texts.items() if text is not None}
-    kept = tuple(file for file in wanted if (top / file).exists())
-    for file, text in wanted.items():
-        if file not in kept:
-            (top / file).write_text(text, encoding="utf-8")
-            written.append(file)
+    kept, new = _write(top, {CLASSES_FILE: classes.text, SPLITS_FILE: splits, JOB_FILE: job})
     return Proposal(
         top=top,
         layout=layout,
         num_pairs=len(pairs.keys),
         class_names=classes.names,
-        written=tuple(written),
+        written=written + new,
         kept=kept,
-        notes=(*notes, *(note for note in classes.notes if CLASSES_FILE not in kept), *more),
+        notes=(*notes, *(classes.notes if CLASSES_FILE in new else ()), *more),
         steps=_steps(top, layout, name, has_split_file=splits is not None),
     )
+
+
+def _write(top: Path, texts: Mapping[str, str | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Files that were there, and those that were written. None is a file that is not needed."""
+    wanted = {file: text for file, text in texts.items() if text is not None}
+    kept = tuple(file for file in wanted if (top / file).exists())
+    new = tuple(file for file in wanted if file not in kept)
+    for file in new:
+        (top / file).write_text(wanted[file], encoding="utf-8")
+    return kept, new
 
 
 def _draw_masks(
