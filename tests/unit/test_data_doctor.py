@@ -257,3 +257,10 @@ def test_real_camvid_is_silent_but_for_its_split(camvid_dir):
     assert [(f.check, fault.place, fault.detail) for f in findings for fault in f.faults] == [
         ("split-sequence", "0016E5", "is in train, val")
     ]
+
+
+def test_the_document_has_the_table_of_checks():
+    text = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    rows = [tuple(cell.strip() for cell in line.split(" | ")) for line in text.splitlines() if line.startswith("| `")]
+    told = [(row[0].strip("| `"), *row[1:3], row[3].removesuffix(" |")) for row in rows if len(row) == 4]
+    assert told == [(check.id, check.severity, check.finds, check.fix) for check in CHECKS.values()]

@@ -392,7 +392,7 @@ def test_a_class_for_what_no_polygon_covers(tmp_path):
     propose(tmp_path, name="own", rest="background")
     assert names(tmp_path) == ["car", "background"]
     assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "north_000.png")))) == {0, 1}
-    with pytest.raises(UsageError, match="--rest other: .*masks holds masks already"):
+    with pytest.raises(UsageError, match=r"--rest other: .*masks holds masks already"):
         propose(tmp_path, name="own", rest="other")
 
 

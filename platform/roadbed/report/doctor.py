@@ -1,19 +1,16 @@
-"""What the doctor found as a page of its own: every finding with its fix, its files and pictures of the first of them.
-
-The page needs nothing beside itself, neither scripts nor a network.
-"""
+"""What the doctor found as a page of its own: every finding with its fix, its files and pictures of the first of them."""
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from html import escape
 
 from roadbed.data.doctor import Diagnosis, Fault, Finding, Subject
 from roadbed.data.doctor.checks import SEVERITIES
+from roadbed.data.doctor.findings import UNLABELLED
 from roadbed.data.labels import LabelSpace
 from roadbed.report.doctor_pictures import panels
-from roadbed.report.sweep import POLICY
+from roadbed.report.page import card, html_page
 from roadbed.words import percent
 
 # Of each finding: so many faults with pictures, so many at once, the others (those that were kept) to be unfolded.
@@ -24,8 +21,6 @@ MOST_PICTURE_BYTES = 4_000_000
 
 def doctor_page(diagnosis: Diagnosis, subject: Subject) -> str:
     """The whole page, as HTML; `subject` is what was looked at, for the pictures."""
-    style = importlib.resources.files("roadbed.report").joinpath("doctor.css").read_text(encoding="utf-8")
-    counts = ", ".join(f"{count:,} {escape(split)}" for split, count in diagnosis.num_pairs.items())
     cards = [_verdict(diagnosis)]
     room = MOST_PICTURE_BYTES
     for finding in diagnosis.findings:
@@ -33,38 +28,21 @@ def doctor_page(diagnosis: Diagnosis, subject: Subject) -> str:
         room -= len(pictures)
         cards.append(_finding(finding, pictures))
     cards.append(_shares(diagnosis, subject.label_space))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="color-scheme" content="light dark">
-<title>{escape(diagnosis.subject)}: what roadbed's doctor found</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<div class="page">
-<header>
-<h1>{escape(diagnosis.subject)}</h1>
-<p>{escape(diagnosis.kind)}: pairs of frame and mask: {counts}</p>
-</header>
-<main>
-{"".join(cards)}
-</main>
-<footer>By roadbed data doctor. Nothing was changed.</footer>
-</div>
-</body>
-</html>
-"""
+    counts = ", ".join(f"{count:,} {split}" for split, count in diagnosis.num_pairs.items())
+    return html_page(
+        cards,
+        title=f"{diagnosis.subject}: what roadbed's doctor found",
+        heading=diagnosis.subject,
+        below=f"{diagnosis.kind}: pairs of frame and mask: {counts}",
+        footer="By roadbed data doctor, which changes nothing.",
+        styles=("doctor.css",),
+    )
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
     """How bad it is, and where to read on."""
     if not diagnosis.findings:
-        return '<section class="card"><p id="verdict">Nothing odd was found.</p></section>\n'
+        return card("", '<p id="won">Nothing odd was found.</p>')
     told = ", ".join(
         f"{count} {severity}{'' if count == 1 else 's'}"
         for severity in SEVERITIES
@@ -74,7 +52,7 @@ def _verdict(diagnosis: Diagnosis) -> str:
         f'<li>{_badge(finding)}<a href="#{_anchor(finding)}">{escape(finding.title)}</a>: {finding.count:,}</li>'
         for finding in diagnosis.findings
     )
-    return f'<section class="card"><p id="verdict">{told}</p><ul class="index">{rows}</ul></section>\n'
+    return card("", f'<p id="won">{told}</p><ul class="index">{rows}</ul>')
 
 
 def _finding(finding: Finding, pictures: str) -> str:
@@ -114,19 +92,24 @@ def _place(fault: Fault) -> str:
 def _shares(diagnosis: Diagnosis, space: LabelSpace) -> str:
     """The classes' shares of the pixels, by split."""
     splits = list(diagnosis.class_shares)
-    head = "".join(f'<th scope="col">{escape(split)}</th>' for split in ("class", *splits))
+    head = "".join(f'<th role="columnheader" scope="col">{escape(split)}</th>' for split in splits)
     colors = {label.name: label.color for label in space.classes}
     rows = ""
-    for name in (*space.class_names, "unlabelled"):
+    for name in (*space.class_names, UNLABELLED):
         red, green, blue = colors.get(name, (0, 0, 0))
         swatch = f'<i class="swatch" style="background:rgb({red},{green},{blue})"></i>'
-        cells = "".join(f"<td>{percent(diagnosis.class_shares[split][name])}</td>" for split in splits)
-        rows += f"<tr><td>{swatch}{escape(name)}</td>{cells}</tr>"
-    return (
-        '<section class="card"><h2>Shares of the pixels</h2><p class="faint">Of masks that could be read.</p>'
-        '<div class="scroll" role="region" tabindex="0" aria-label="Shares of the pixels"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>\n"
+        cells = "".join(
+            f'<td role="cell" data-name="{escape(split)}">{percent(diagnosis.class_shares[split][name])}</td>'
+            for split in splits
+        )
+        rows += f'<tr role="row"><td role="cell" class="text">{swatch}{escape(name)}</td>{cells}</tr>'
+    body = (
+        '<p class="faint">Of masks that could be read.</p>'
+        '<div class="scroll" role="region" tabindex="0" aria-label="Shares of the pixels"><table role="table">'
+        f'<thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col" class="text">class</th>{head}</tr>'
+        f'</thead><tbody role="rowgroup">{rows}</tbody></table></div>'
     )
+    return card("Shares of the pixels", body)
 
 
 def _badge(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from roadbed.data.doctor.findings import Fault
+from roadbed.data.doctor.findings import UNLABELLED, Fault
 from roadbed.data.doctor.fit import fit
 from roadbed.data.doctor.likeness import nearest
 from roadbed.data.doctor.look import Looks, is_shifted, shift_words
@@ -79,7 +79,7 @@ def faults_across(whole: Whole) -> Iterator[Fault]:
 
 def class_shares(whole: Whole) -> dict[str, dict[str, float]]:
     """By split, the share of each class in all pixels of usable masks, and of what is unlabelled."""
-    names = (*whole.subject.label_space.class_names, "unlabelled")
+    names = (*whole.subject.label_space.class_names, UNLABELLED)
     shares = {}
     for split in whole.subject.splits:
         pixels = [*whole.class_pixels(split).tolist(), whole.unlabelled(split)]

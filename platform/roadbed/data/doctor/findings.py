@@ -9,6 +9,8 @@ from typing import Any
 from roadbed.data.doctor.checks import CHECKS, SEVERITIES, Severity
 
 MAX_FAULTS_KEPT = 200
+# Beside the names of classes, what ignored pixels are told as.
+UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
