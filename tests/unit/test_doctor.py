@@ -179,6 +179,14 @@ def clouds(mask_HW: np.ndarray) -> np.ndarray:
     return np.digitize(noise_HW, np.quantile(noise_HW, (0.2, 0.4, 0.6, 0.8))).astype(np.uint8)
 
 
+def one_too_far(folder: Path) -> None:
+    """Every mask of training lies beside the frame after its own."""
+    names = [f"train_{number:06d}.png" for number in range(COUNTS["train"])]
+    masks = {name: pixels(folder / "masks/train" / name) for name in names}
+    for name, before in zip(names, [names[-1], *names[:-1]], strict=True):
+        save(masks[before], folder / "masks/train" / name)
+
+
 def void_over(share: float) -> Callable[[np.ndarray], np.ndarray]:
     def do(mask_HW: np.ndarray) -> np.ndarray:
         mask_HW[: round(share * len(mask_HW))] = 255
@@ -348,7 +356,12 @@ PLANTED = (
     ),
     Planted(
         "ids from 1 on", "mask-unknown", change_all("masks/*/*.png", lambda mask: np.where(mask < 11, mask + 1, mask)),
-        (MASK, "unknown id 11"),
+        (MASK, "unknown id 11", "ids may begin at 1"),
+    ),
+    Planted(
+        "ids made visible", "mask-unknown",
+        change_all("masks/*/*.png", lambda mask: np.where(mask < 11, mask * 20, mask)),
+        (MASK, "all are multiples of 20"),
     ),
     Planted(
         "a colour of no class", "mask-unknown",
@@ -376,6 +389,7 @@ PLANTED = (
     Planted("a mirrored mask", "mask-mirrored", change(MASK, np.fliplr), (MASK, "left to right")),
     Planted("a mask upside down", "mask-mirrored", change(MASK, np.flipud), (MASK, "upside down")),
     Planted("two masks exchanged", "mask-swapped", swapped, (MASK, "train_000007", OTHER_MASK)),
+    Planted("masks numbered one too far", "mask-swapped", one_too_far, (MASK, "fits the frame of train/train_000002")),
     Planted("a mask of nothing there", "mask-misfit", change(MASK, clouds), (MASK,)),
     # Across the dataset.
     Planted(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import shutil
 from pathlib import Path
 
@@ -12,14 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from own_folders import classes, frames, masks_of, names, opened, save
 from roadbed.data.doctor import examine
-from roadbed.data.doctor.recognise import FolderPlaces, recognise
+from roadbed.data.doctor.recognise import recognise
 from roadbed.data.label_lists import COCO_STUFF_NAMES, VOC_NAMES, voc_color
 from roadbed.data.labels import CAMVID_11, CAMVID_COLORS
-from roadbed.data.proposal.propose import Proposal, propose
-from roadbed.data.sources.folder import FolderSource, read_split_file
-from roadbed.data.sources.folder_classes import ClassesFile, parse_classes
-from roadbed.data.sources.folder_splits import Splitting
+from roadbed.data.proposal.propose import propose
 from roadbed.data.sources.painted import paint_folder
 from roadbed.errors import DataError, UsageError
 from roadbed.spec import load_job
@@ -36,48 +31,6 @@ def original(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(original, tmp_path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "My Roads"))
-
-
-def classes(folder: Path) -> ClassesFile:
-    return parse_classes((folder / "classes.yaml").read_text(), origin="classes.yaml")
-
-
-def names(folder: Path) -> list[str]:
-    return [entry.name for entry in classes(folder).classes]
-
-
-def save(pixels: object, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
-
-
-def frames(folder: Path, num: int = 6, size_px: tuple[int, int] = (60, 80)) -> list[str]:
-    """Frames of noise, of two drives; their names."""
-    rng = np.random.default_rng(0)
-    found = [f"{'north' if number < num // 2 else 'south'}_{number:03d}" for number in range(num)]
-    for name in found:
-        save(rng.integers(0, 255, (*size_px, 3)), folder / "images" / f"{name}.png")
-    return found
-
-
-def masks_of(folder: Path, values_HW: object, *, palette: np.ndarray | None = None, names: list[str]) -> None:
-    for name in names:
-        image = Image.fromarray(np.asarray(values_HW, np.uint8))
-        if palette is not None:
-            image.putpalette(palette.astype(np.uint8).ravel().tolist())
-        (folder / "masks").mkdir(exist_ok=True)
-        image.save(folder / "masks" / f"{name}.png")
-
-
-def opened(proposal: Proposal) -> FolderSource:
-    """The source that the proposed command of `data prepare` opens."""
-    top, layout = proposal.top, proposal.layout
-    splits = top / "splits.txt"
-    splitting = Splitting(listed=read_split_file(str(splits))) if splits.exists() else None
-    return FolderSource(
-        top / layout.images, top / (layout.masks or ""), top / "classes.yaml", mask_suffix=layout.mask_suffix,
-        splitting=splitting,
-    )  # fmt: skip
 
 
 # Ids and colours.
@@ -339,160 +292,6 @@ def test_what_holds_nothing(tmp_path):
         propose(tmp_path)
 
 
-# Polygons.
-
-
-def labelme(path: Path, *shapes: dict, size_px: tuple[int, int] = (60, 80)) -> None:
-    values = {"shapes": shapes, "imageHeight": size_px[0], "imageWidth": size_px[1], "imagePath": f"{path.stem}.png"}
-    path.write_text(json.dumps(values))
-
-
-def shape(label: str, points: list, kind: str = "polygon", **more: object) -> dict:
-    return {"label": label, "points": points, "shape_type": kind, **more}
-
-
-def bitmap(height: int, width: int) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(np.full((height, width), 255, np.uint8)).save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def test_polygons_of_labelme(tmp_path):
-    found = frames(tmp_path)
-    for name in found:
-        labelme(
-            tmp_path / "images" / f"{name}.json",
-            shape("road", [[0, 30], [79, 30], [79, 59], [0, 59]]),
-            shape("car", [[10, 35], [19, 44]], "rectangle"),
-            shape("sign", [[50, 10], [50, 15]], "circle"),
-            shape("__ignore__", [[0, 0], [5, 0], [5, 5], [0, 5]]),
-            shape("pole", [[70, 20], [73, 29]], "mask", mask=bitmap(10, 4)),
-            shape("lane", [[0, 0], [9, 9]], "line"),
-        )
-    proposal = propose(tmp_path, name="own")
-    assert proposal.written == ("masks/", "classes.yaml", "splits.txt", "train.yaml")
-    assert names(tmp_path) == ["car", "pole", "road", "sign"]
-    mask_HW = np.asarray(Image.open(tmp_path / "masks" / f"{found[0]}.png"))
-    assert mask_HW.shape == (60, 80)
-    assert (mask_HW[31:59, 20:] == 2).all()
-    assert (mask_HW[35:45, 10:20] == 0).all()
-    assert (mask_HW[34, 10:20] == 2).all()
-    assert (mask_HW[20:30, 70:74] == 1).all()
-    assert (mask_HW == 1).sum() == 40
-    assert mask_HW[10, 50] == 3
-    assert mask_HW[2, 2] == mask_HW[20, 20] == 255
-    assert (mask_HW == 3).sum() == pytest.approx(np.pi * 25, rel=0.25)
-    assert "shapes without an area, left out: 6 of line" in proposal.notes
-    assert sum(len(refs) for refs in opened(proposal).splits.values()) == 6
-
-
-def test_a_class_for_what_no_polygon_covers(tmp_path):
-    for name in frames(tmp_path):
-        labelme(tmp_path / "images" / f"{name}.json", shape("car", [[10, 35], [19, 44]], "rectangle"))
-    propose(tmp_path, name="own", rest="background")
-    assert names(tmp_path) == ["car", "background"]
-    assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "north_000.png")))) == {0, 1}
-    with pytest.raises(UsageError, match=r"--rest other: .*masks holds masks already"):
-        propose(tmp_path, name="own", rest="other")
-
-
-CVAT = """<?xml version="1.0" encoding="utf-8"?>
-<annotations><version>1.1</version>
-<meta><task><labels>
-<label><name>road</name><color>#804080</color></label><label><name>car</name><color>#00008e</color></label>
-<label><name>void</name><color>#000000</color></label></labels></task></meta>
-{images}</annotations>"""
-IMAGE = """<image id="{number}" name="{name}.png" width="80" height="60">
-<box label="car" xtl="10.0" ytl="35.0" xbr="19.0" ybr="44.0" z_order="1"></box>
-<polygon label="road" points="0,30;79,30;79,59;0,59" z_order="0"></polygon>
-<polyline label="road" points="0,30;79,30" z_order="0"></polyline>
-<ellipse label="car" cx="40" cy="10" rx="6" ry="3" z_order="0"></ellipse>
-<mask label="void" rle="2, 3, 1, 4" left="70" top="50" width="5" height="2" z_order="2"></mask>
-</image>"""
-
-
-def cvat(folder: Path, image: str = IMAGE) -> list[str]:
-    found = frames(folder)
-    images = "".join(image.format(number=number, name=name) for number, name in enumerate(found))
-    (folder / "annotations.xml").write_text(CVAT.format(images=images))
-    return found
-
-
-def test_polygons_of_cvat(tmp_path):
-    found = cvat(tmp_path)
-    proposal = propose(tmp_path, name="own")
-    assert [(entry.name, entry.color) for entry in classes(tmp_path).classes] == [
-        ("road", (128, 64, 128)),
-        ("car", (0, 0, 142)),
-    ]
-    mask_HW = np.asarray(Image.open(tmp_path / "masks" / f"{found[-1]}.png"))
-    assert (mask_HW[35:45, 10:20] == 1).all()
-    assert mask_HW[10, 40] == 1
-    assert mask_HW[50, 70:75].tolist() == [0, 0, 255, 255, 255]
-    assert mask_HW[51, 70:75].tolist() == [0, 255, 255, 255, 255]
-    assert mask_HW[5, 5] == 255
-    assert "shapes without an area, left out: 6 of polyline" in proposal.notes
-    assert "masks/: 6 masks drawn from annotations.xml; what no shape covers is ignored" in proposal.notes
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("0,30;79,30;79,59;0,59", "0,30;79,30", "a polygon of road has 2 points"),
-        ('ybr="44.0"', 'ybr="44.0" rotation="30.0"', "a box of car is turned; draw it as a polygon"),
-        ('ry="3"', 'ry="3" rotation="30.0"', "an ellipse of car is turned; draw it as a polygon"),
-        ("2, 3, 1, 4", "2, 3, 1", "a mask of void has runs of 6 pixels for 5x2"),
-        ('width="80"', "", "KeyError 'width'"),
-    ],
-)
-def test_shapes_of_cvat_that_cannot_be_meant(tmp_path, old, new, said):
-    cvat(tmp_path, IMAGE.replace(old, new))
-    with pytest.raises(DataError, match=rf"annotations.xml: image north_000.png: .*{said}"):
-        propose(tmp_path)
-
-
-def test_files_of_cvat_that_cannot_be_read(tmp_path):
-    cvat(tmp_path)
-    path = tmp_path / "annotations.xml"
-    text = path.read_text()
-    path.write_text(text[:-20])
-    with pytest.raises(DataError, match="not XML"):
-        propose(tmp_path)
-    path.write_text(text.replace("<annotations>", "<!DOCTYPE a><annotations>"))
-    with pytest.raises(DataError, match="holds a DOCTYPE, which CVAT does not write"):
-        propose(tmp_path)
-    path.write_text(CVAT.format(images=""))
-    with pytest.raises(DataError, match=r'no frame in it; export as "CVAT for images 1\.1"'):
-        propose(tmp_path)
-    path.write_text(text.replace("north_000.png", "../north_000.png"))
-    with pytest.raises(DataError, match=r"the frame ../north_000 lies outside of the folder"):
-        propose(tmp_path)
-    path.write_text(text.replace("north_000.png", "north_001.png"))
-    with pytest.raises(DataError, match="two drawings of the frame north_001; keep one of them"):
-        propose(tmp_path)
-    path.write_text(
-        CVAT.format(images='<image name="north_000.png" width="8" height="6"></image>').replace("label>", "l>")
-    )
-    with pytest.raises(DataError, match="0 labels in its polygons"):
-        propose(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("faulty", "said"),
-    [
-        (shape("road", [[0, 0], [1, 1]]), r"shape 1 \(road\) is a polygon of 2 points"),
-        (shape("road", [[0, 0]], "rectangle"), r"shape 1 \(road\) is a rectangle of 1 points"),
-        (shape("road", [[0, 0], [3, 3]], "mask", mask="?"), "shape 1: its mask is no PNG in base64"),
-        (shape("", [[0, 0]]), "shapes.0.label: String should have at least 1 character"),
-    ],
-)
-def test_shapes_of_labelme_that_cannot_be_meant(tmp_path, faulty, said):
-    for name in frames(tmp_path):
-        labelme(tmp_path / "images" / f"{name}.json", faulty)
-    with pytest.raises(DataError, match=rf"north_000.json: {said}"):
-        propose(tmp_path)
-
-
 # At the command line.
 
 
@@ -516,11 +315,3 @@ def test_a_name_that_is_none(roadbed, folder):
     status, _, err = roadbed("data", "init", folder, "--name", "My Roads")
     assert status == 2
     assert "--name My Roads: a name has small letters, digits and dashes; try --name my-roads" in err
-
-
-def test_the_doctor_takes_what_init_says(roadbed, tmp_path):
-    found = cvat(tmp_path)
-    proposal = propose(tmp_path, name="own")
-    places = FolderPlaces(splitting=Splitting(listed=read_split_file(str(tmp_path / "splits.txt"))))
-    assert recognise(str(tmp_path), places).splits == {"train": 3, "val": 3}
-    assert len(found) == proposal.num_pairs

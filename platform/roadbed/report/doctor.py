@@ -1,4 +1,4 @@
-"""What the doctor found as a page of its own: every finding with its fix, its files and pictures of the first of them."""
+"""What the doctor found as a page of its own: every finding with its fix, its files, and pictures of the first."""
 
 from __future__ import annotations
 

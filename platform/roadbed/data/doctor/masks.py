@@ -10,6 +10,7 @@ import numpy as np
 
 from roadbed.data.doctor.frames import ALPHA_MODES, Remark, sampled
 from roadbed.data.doctor.opening import Picture
+from roadbed.data.labels import IGNORE_ID
 from roadbed.data.sources.images import MASK_FORMATS, UPRIGHT
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
 
@@ -27,6 +28,8 @@ BLENDED_SHARE = 0.2
 # CamVid, labelled by hand, has up to 0.006.
 SPECKLE_SHARE = 0.01
 LEAST_BORDERS = 50
+# So many ids must be there before what they have in common says something.
+LEAST_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,20 @@ def _value_remark(raw: np.ndarray, mask_HW: np.ndarray, table: MaskTable | Color
     if is_thin or num_values >= MANY_VALUES:
         where = "along borders" if is_thin else "around borders"
         return "mask-blended", f"{num_values} {what} that are no class's, {where}, {100 * share:.1f} % of it"
-    return "mask-unknown", table.describe_unknown(raw, mask_HW)
+    return "mask-unknown", table.describe_unknown(raw, mask_HW) + _numbering_hint(raw, table)
+
+
+def _numbering_hint(raw: np.ndarray, table: MaskTable | ColorTable) -> str:
+    """What ids that are numbered otherwise look like."""
+    if isinstance(table, ColorTable):
+        return ""
+    values = np.unique(raw[raw != IGNORE_ID])
+    step = int(np.gcd.reduce(values)) if len(values) else 0
+    if step > 1 and len(values) >= LEAST_VALUES:
+        return f"; all are multiples of {step}, as ids that somebody made visible: write `ids: [{step}]` for class 1"
+    if len(values) and values[0] == 1 and int(values[-1]) == int(table.known_N[table.known_N < IGNORE_ID].max()) + 1:
+        return "; none is 0, so ids may begin at 1: write `ids: [1]` for the first class, and so on"
+    return ""
 
 
 def _blended_share(raw_HW: np.ndarray) -> float:

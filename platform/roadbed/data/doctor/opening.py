@@ -52,6 +52,8 @@ class Picture:
             high = self.pixels >> 8 if int(self.pixels.max(initial=0)) > 255 else self.pixels
             grey = high.astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey[..., :3]
+        if "transparency" in self.image.info:
+            return np.asarray(self.image.convert("RGBA").convert("RGB"))
         return np.asarray(self.image.convert("RGB"))
 
 

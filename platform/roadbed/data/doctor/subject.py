@@ -10,7 +10,7 @@ from roadbed.data.dataset import Dataset, Split
 from roadbed.data.doctor.findings import Fault
 from roadbed.data.doctor.opening import RawFile
 from roadbed.data.labels import LabelSpace
-from roadbed.data.sources import SampleRef, Source
+from roadbed.data.sources import Source
 from roadbed.data.sources.folder_splits import Splitting
 from roadbed.data.sources.images import File
 from roadbed.data.sources.listing import link_fault, place
@@ -79,7 +79,7 @@ def subject_of_source(
         place=where,
         kind=source.kind,
         label_space=source.label_space,
-        pairs=[Pair(split, ref.key, ref) for split, refs in source.splits.items() for ref in _refs(refs)],
+        pairs=[Pair(split, ref.key, ref) for split, refs in source.splits.items() for ref in refs],
         read=read,
         places=places,
         faults=faults,
@@ -114,10 +114,6 @@ def subject_of_dataset(dataset: Dataset) -> Subject:
         read=read,
         places=places,
     )
-
-
-def _refs(refs: Sequence[Any]) -> Sequence[SampleRef]:
-    return refs
 
 
 def _samples(split: Split) -> list[Pair]:
