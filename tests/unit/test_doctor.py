@@ -286,6 +286,11 @@ PLANTED = (
         "nothing but training", "split-empty",
         lambda folder: [shutil.rmtree(folder / kind / "val") for kind in ("images", "masks")], ("val",),
     ),
+    Planted(
+        "nothing to train on", "split-empty",
+        lambda folder: [shutil.rmtree(folder / kind / "train") for kind in ("images", "masks")],
+        ("nothing to train on",),
+    ),
     Planted("a drive in two splits", "split-sequence", drives, ("south",)),
     # Files.
     Planted("a frame cut short", "file-broken", cut_short(FRAME), (FRAME,)),

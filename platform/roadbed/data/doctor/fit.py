@@ -6,13 +6,14 @@ has its peak where nothing is moved; a peak elsewhere is a shift, and no peak at
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-# The longer side, in which frames and masks are compared, and how far borders are moved there.
-WORK_PX = 192
+# Frames and masks are compared with as many pixels as a square of this side has; so far borders are moved there.
+WORK_PX = 160
 REACH_PX = 20
 # A peak nearer than this to the middle is no shift: borders are drawn a pixel or two beside edges.
 NEAR_PX = 2
@@ -127,7 +128,7 @@ def _outline(edges_HW: np.ndarray, scale: float) -> Outline | None:
 
 
 def _scale(size_px: tuple[int, ...]) -> float:
-    return max(max(size_px) / WORK_PX, 1.0)
+    return max(math.sqrt(size_px[0] * size_px[1]) / WORK_PX, 1.0)
 
 
 def _shrunk(pixels: np.ndarray, scale: float) -> np.ndarray:
