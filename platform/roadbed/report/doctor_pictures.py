@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,6 +32,14 @@ ZOOMED = ("mask-blended", "mask-speckle", "mask-lossy")
 FRAME_ALONE = ("frame-", "exif-", "size-mixed")
 
 
+class _Shown(NamedTuple):
+    """Pixels (H, W, 3) and what they show. Photographs may lose a little on the page, masks may not."""
+
+    caption: str
+    pixels_HW3: np.ndarray
+    is_photo: bool
+
+
 @dataclass(frozen=True)
 class Panel:
     """A picture for a page, and what it shows."""
@@ -48,15 +57,15 @@ def panels(subject: Subject, fault: Fault) -> list[Panel]:
     """The pictures of a fault; none if it is about no pair, or nothing can be decoded."""
     if fault.position is None:
         return []
-    return [Panel(caption, _data_uri(pixels, caption)) for caption, pixels in _pictures(subject, fault)]
+    return [Panel(shown.caption, _data_uri(shown)) for shown in _pictures(subject, fault)]
 
 
-def _pictures(subject: Subject, fault: Fault) -> Iterator[tuple[str, np.ndarray]]:
+def _pictures(subject: Subject, fault: Fault) -> Iterator[_Shown]:
     assert fault.position is not None
     image, mask, table = subject.read(subject.pairs[fault.position])
     frame, labels = _opened(image, is_mask=False), _opened(mask, is_mask=True)
     if frame is not None:
-        yield "frame", frame.rgb()
+        yield _Shown("frame", frame.rgb(), True)
     if fault.other is not None:
         yield from _other(subject, fault.other)
         return
@@ -64,18 +73,18 @@ def _pictures(subject: Subject, fault: Fault) -> Iterator[tuple[str, np.ndarray]
         return
     mask_HW3, is_unknown_HW = _coloured(subject, labels, table)
     if fault.check in ZOOMED:
-        yield "a detail of the mask", _detail(mask_HW3, is_unknown_HW)
+        yield _Shown("a detail of the mask", _detail(mask_HW3, is_unknown_HW), False)
     elif fault.check.startswith(("mask-shifted", "mask-misfit", "mask-mirrored")) and frame is not None:
-        yield "borders of the mask upon the frame", _with_borders(frame.rgb(), mask_HW3)
+        yield _Shown("borders of the mask upon the frame", _with_borders(frame.rgb(), mask_HW3), True)
     else:
-        yield "mask", mask_HW3
+        yield _Shown("mask", mask_HW3, False)
 
 
-def _other(subject: Subject, position: int) -> Iterator[tuple[str, np.ndarray]]:
+def _other(subject: Subject, position: int) -> Iterator[_Shown]:
     pair = subject.pairs[position]
     other = _opened(subject.read(pair)[0], is_mask=False)
     if other is not None:
-        yield f"{pair.split}/{pair.key}", other.rgb()
+        yield _Shown(f"{pair.split}/{pair.key}", other.rgb(), True)
 
 
 def _opened(file: RawFile, *, is_mask: bool) -> Picture | None:
@@ -124,19 +133,17 @@ def _changes(mask_HW3: np.ndarray) -> np.ndarray:
     return borders(packed_HW)
 
 
-def _data_uri(pixels_HW3: np.ndarray, caption: str) -> str:
-    """A picture of PANEL_PX width at most: photographs as JPEG, masks as PNG of the nearest pixels."""
-    image = Image.fromarray(np.ascontiguousarray(pixels_HW3))
-    is_photo = "mask" not in caption or "frame" in caption
+def _data_uri(shown: _Shown) -> str:
+    """A picture of PANEL_PX width: photographs as JPEG, masks as PNG of the nearest pixels."""
+    image = Image.fromarray(np.ascontiguousarray(shown.pixels_HW3))
     scale = PANEL_PX / image.width
-    is_small = scale > 1
-    size = (PANEL_PX, max(round(image.height * scale), 1))
-    nearest = is_small or not is_photo
-    image = image.resize(size, Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR)
+    is_smooth = shown.is_photo and scale <= 1
+    resampling = Image.Resampling.BILINEAR if is_smooth else Image.Resampling.NEAREST
+    image = image.resize((PANEL_PX, max(round(image.height * scale), 1)), resampling)
     stream = io.BytesIO()
-    if is_photo:
+    if shown.is_photo:
         image.save(stream, "JPEG", quality=JPEG_QUALITY)
     else:
         image.quantize(256, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
-    kind = "jpeg" if is_photo else "png"
+    kind = "jpeg" if shown.is_photo else "png"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
