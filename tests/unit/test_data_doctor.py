@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -264,3 +266,51 @@ def test_the_document_has_the_table_of_checks():
     rows = [tuple(cell.strip() for cell in line.split(" | ")) for line in text.splitlines() if line.startswith("| `")]
     told = [(row[0].strip("| `"), *row[1:3], row[3].removesuffix(" |")) for row in rows if len(row) == 4]
     assert told == [(check.id, check.severity, check.finds, check.fix) for check in CHECKS.values()]
+
+
+# Whatever lies in a folder.
+
+
+def odd_pictures() -> dict[str, bytes]:
+    """Files in all modes that Pillow and OpenCV write, and some that only pretend."""
+    rng = np.random.default_rng(0)
+    rgb = Image.fromarray(rng.integers(0, 255, (120, 160, 3), np.uint8))
+    with_clear = rgb.convert("P")
+    with_clear.info["transparency"] = bytes(range(256))
+    files = {}
+    modes = [("PNG", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")]
+    for kind, mode in [*modes, ("JPEG", "CMYK"), ("JPEG", "L"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "RGB")]:
+        stream = io.BytesIO()
+        rgb.convert(mode).save(stream, kind)
+        files[f"{kind} {mode}"] = stream.getvalue()
+    stream = io.BytesIO()
+    with_clear.save(stream, "PNG")
+    files["PNG P with transparency"] = stream.getvalue()
+    for channels in ((), (3,), (4,)):
+        pixels = rng.integers(0, 65535, (120, 160, *channels), np.uint16)
+        files[f"PNG of 16 bits {channels}"] = cv2.imencode(".png", pixels)[1].tobytes()
+    stream = io.BytesIO()
+    rgb.save(stream, "PNG", save_all=True, append_images=[rgb.rotate(180)])
+    files["moving PNG"] = stream.getvalue()
+    files |= {"PNG of one pixel": cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()}
+    files |= {"zstd of nothing": b"\x28\xb5\x2f\xfd" + bytes(40), "a signature": b"\x89PNG\r\n\x1a\n"}
+    return files
+
+
+@pytest.mark.parametrize("which", ["images", "masks"])
+def test_nothing_is_too_odd_to_be_told(folder, which):
+    files = odd_pictures()
+    for number, data in enumerate(files.values()):
+        for kind in ("images", "masks"):
+            path = folder / kind / f"train/odd_{number:03d}.png"
+            path.write_bytes(data if kind == which else (folder / kind / "train/train_000000.png").read_bytes())
+    subject = recognise(str(folder))
+    diagnosis = examine(subject)
+    told = {fault.place for finding in diagnosis.findings for fault in finding.faults}
+    for number, name in enumerate(files):
+        assert str(folder / which / f"train/odd_{number:03d}.png") in told or (which, name) in FINE, name
+    assert doctor_page(diagnosis, subject).count("<img ") > 10
+
+
+# What is a frame, whatever its suffix says.
+FINE = {("images", name) for name in ("PNG RGB", "BMP RGB", "TIFF RGB", "moving PNG")}

@@ -15,6 +15,8 @@ from PIL import Image
 from roadbed.data.doctor import CHECKS, Diagnosis, examine
 from roadbed.data.doctor.recognise import recognise
 from roadbed.data.labels import CAMVID_11
+from roadbed.data.sources.folder import FolderSource
+from roadbed.data.sources.folder_splits import Splitting
 from roadbed.data.sources.painted import paint_folder
 
 COUNTS = {"train": 10, "val": 5}
@@ -447,6 +449,21 @@ def test_a_planted_defect_is_found_with_its_file(folder, planted):
     text = "\n".join(f"{fault.place}: {fault.detail}" for fault in findings[planted.check].faults)
     for name in planted.named:
         assert name in text, told
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name.replace(" ", "-"))
+def test_what_prepare_refuses_is_an_error(folder, planted):
+    planted.change(folder)
+    errors = [finding for finding in diagnose(folder).findings if finding.severity == "error"]
+    places = {fault.place for finding in errors for fault in finding.faults}
+    source = FolderSource(
+        folder / "images", folder / "masks", folder / "classes.yaml",
+        splitting=Splitting(val_share=0.2) if planted.check == "no-split" else None,
+    )  # fmt: skip
+    for refs in source.splits.values():
+        for line in (line for ref in refs for line in source.check(ref)):
+            assert any(line.startswith(f"{place}: ") for place in places), line
+    assert errors or not source.problems
 
 
 def test_every_check_has_a_planted_defect():
