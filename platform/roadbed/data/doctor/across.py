@@ -1,19 +1,18 @@
-"""What is wrong with a dataset though every pair is right by itself: duplicates, outliers, classes, splits."""
+"""What is wrong with a dataset though every pair is right by itself: names, splits, outliers; the rest is beside."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
 import numpy as np
 
-from roadbed.data.doctor.findings import UNLABELLED, Fault
+from roadbed.data.doctor.alike import duplicates, near_duplicates
+from roadbed.data.doctor.class_shares import class_faults
+from roadbed.data.doctor.findings import Fault
 from roadbed.data.doctor.fit import fit
-from roadbed.data.doctor.likeness import nearest
-from roadbed.data.doctor.look import Looks, is_shifted, shift_words
-from roadbed.data.doctor.subject import Subject
+from roadbed.data.doctor.look import is_shifted, shift_words
+from roadbed.data.doctor.whole import Whole
 from roadbed.data.planning import TRAIN_SPLIT
 from roadbed.data.sources.cityscapes_frames import show_size
 
@@ -23,42 +22,8 @@ DARKEST, BRIGHTEST = 16.0, 239.0
 # Up to this share of a dataset, what is unlike the rest is odd.
 ODD_SHARE = 0.2
 VOID_MORE, VOID_MOST = 0.35, 0.5
-RARE_SHARE = 0.0002
-# Fewer frames say nothing about how often a class comes.
-MANY_FRAMES, FEW_FRAMES = 50, 3
 # Of the masks, the share that must be right before it is told which classes there are.
 ENOUGH = 0.9
-SHIFTED_CLASSES = 0.2
-
-
-@dataclass(frozen=True)
-class Whole:
-    """All rows of a subject with the split of each, and what else the looks brought."""
-
-    subject: Subject
-    looks: Looks
-
-    @cached_property
-    def splits(self) -> Mapping[str, np.ndarray]:
-        """The positions of the pairs of each split."""
-        names = np.array([pair.split for pair in self.subject.pairs])
-        return {split: np.flatnonzero(names == split) for split in self.subject.splits}
-
-    def frame(self, position: int) -> str:
-        """Where the frame of a pair lies."""
-        return self.subject.places(self.subject.pairs[position])[0]
-
-    def mask(self, position: int) -> str:
-        """Where the mask of a pair lies."""
-        return self.subject.places(self.subject.pairs[position])[1]
-
-    def class_pixels(self, split: str) -> np.ndarray:
-        """Pixels by class, int64 (K,)."""
-        return np.asarray(self.looks.rows_N["class_pixels"][self.splits[split]].sum(axis=0))
-
-    def unlabelled(self, split: str) -> int:
-        """Ignored pixels."""
-        return int(self.looks.rows_N["unlabelled"][self.splits[split]].sum())
 
 
 def faults_across(whole: Whole) -> Iterator[Fault]:
@@ -69,22 +34,12 @@ def faults_across(whole: Whole) -> Iterator[Fault]:
     yield from _sizes(whole)
     yield from _palettes(whole)
     yield from _void(whole)
-    yield from _duplicates(whole)
-    yield from _near_duplicates(whole)
+    yield from duplicates(whole)
+    yield from near_duplicates(whole)
     yield from _shifts(whole)
     rows_N = whole.looks.rows_N
     if rows_N["has_mask"].sum() >= ENOUGH * len(rows_N):
-        yield from _classes(whole)
-
-
-def class_shares(whole: Whole) -> dict[str, dict[str, float]]:
-    """By split, the share of each class in all pixels of usable masks, and of what is unlabelled."""
-    names = (*whole.subject.label_space.class_names, UNLABELLED)
-    shares = {}
-    for split in whole.subject.splits:
-        pixels = [*whole.class_pixels(split).tolist(), whole.unlabelled(split)]
-        shares[split] = {name: count / max(sum(pixels), 1) for name, count in zip(names, pixels, strict=True)}
-    return shares
+        yield from class_faults(whole)
 
 
 def _names(whole: Whole) -> Iterator[Fault]:
@@ -184,82 +139,9 @@ def _void(whole: Whole) -> Iterator[Fault]:
             yield Fault("mask-void", whole.mask(position), detail, position)
 
 
-def _duplicates(whole: Whole) -> Iterator[Fault]:
-    """Frames of the very same pixels."""
-    rows_N = whole.looks.rows_N
-    first: dict[int, int] = {}
-    for place in np.flatnonzero(rows_N["has_frame"] & ~rows_N["is_flat"]).tolist():
-        other = first.setdefault(int(rows_N["frame_digest"][place]), place)
-        if other == place:
-            continue
-        is_across = whole.subject.pairs[place].split != whole.subject.pairs[other].split
-        detail = f"has the very pixels of {whole.frame(other)}"
-        yield Fault("duplicate-split" if is_across else "duplicate", whole.frame(place), detail, place, other)
-        masks = rows_N["mask_digest"][[place, other]]
-        if rows_N["has_mask"][[place, other]].all() and masks[0] != masks[1]:
-            detail = f"has the frame of {whole.frame(other)} and another mask"
-            yield Fault("labels-differ", whole.mask(place), detail, place, other)
-
-
-def _near_duplicates(whole: Whole) -> Iterator[Fault]:
-    """Frames that are nearly one of another split; of every two splits, those of the later one."""
-    rows_N = whole.looks.rows_N
-    is_good_N = rows_N["has_frame"] & ~rows_N["is_flat"]
-    splits = {split: places[is_good_N[places]] for split, places in whole.splits.items()}
-    names = list(splits)
-    for number, split in enumerate(names):
-        for before in names[:number]:
-            ours, others = rows_N[splits[split]], rows_N[splits[before]]
-            for row, other, bits in nearest(ours["hash"], ours["thumb"], others["hash"], others["thumb"]):
-                position, like = int(splits[split][row]), int(splits[before][other])
-                if ours["frame_digest"][row] != others["frame_digest"][other]:
-                    detail = f"is nearly {whole.frame(like)} ({bits} of 64 bits differ)"
-                    yield Fault("near-duplicate", whole.frame(position), detail, position, like)
-
-
 def _shifts(whole: Whole) -> Iterator[Fault]:
     """Splits whose masks all lie beside what they label."""
     for split, total in whole.looks.fit_sums.items():
         found = fit(total.correlations_MM / total.count, total.scale_sum / total.count, near_px=1)
         if is_shifted(found):
             yield Fault("split-shifted", split, f"the masks of {total.count} pairs: {shift_words(found)}")
-
-
-def _classes(whole: Whole) -> Iterator[Fault]:
-    """Classes that training lacks or hardly has, that cannot be scored, or that splits have in other shares."""
-    if TRAIN_SPLIT not in whole.subject.splits:
-        return
-    pixels_K = whole.class_pixels(TRAIN_SPLIT)
-    frames_K = (whole.looks.rows_N["class_pixels"][whole.splits[TRAIN_SPLIT]] > 0).sum(axis=0)
-    shares_K = pixels_K / max(int(pixels_K.sum()), 1)
-    for name, pixels, frames, share in zip(
-        whole.subject.label_space.class_names, pixels_K, frames_K, shares_K, strict=True
-    ):
-        is_few = frames < FEW_FRAMES and len(whole.splits[TRAIN_SPLIT]) >= MANY_FRAMES
-        if pixels == 0:
-            yield Fault("class-absent", name, f"no pixel in {TRAIN_SPLIT}")
-        elif share < RARE_SHARE or is_few:
-            yield Fault("class-rare", name, f"{100 * share:.4f} % of labelled pixels, in {frames} frames")
-    for split in whole.subject.splits:
-        if split != TRAIN_SPLIT:
-            yield from _against_training(whole, split, shares_K)
-
-
-def _against_training(whole: Whole, split: str, train_shares_K: np.ndarray) -> Iterator[Fault]:
-    pixels_K = whole.class_pixels(split)
-    if not pixels_K.sum():
-        return
-    shares_K = pixels_K / pixels_K.sum()
-    names = whole.subject.label_space.class_names
-    for name, pixels, share in zip(names, pixels_K, train_shares_K, strict=True):
-        if pixels == 0 and share > 0:
-            yield Fault("class-unscored", f"{name} in {split}", f"no pixel; {100 * share:.2f} % of training's")
-    # Total variation: the share of the pixels that would have to change their class.
-    moved = float(np.abs(shares_K - train_shares_K).sum()) / 2
-    if moved > SHIFTED_CLASSES:
-        most = int(np.abs(shares_K - train_shares_K).argmax())
-        detail = (
-            f"{100 * moved:.0f} % of the pixels would have to change class, most of all {names[most]}: "
-            f"{100 * train_shares_K[most]:.1f} % in {TRAIN_SPLIT}, {100 * shares_K[most]:.1f} % here"
-        )
-        yield Fault("class-shift", split, detail)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from roadbed.data.doctor.across import Whole, class_shares, faults_across
+from roadbed.data.doctor.across import faults_across
 from roadbed.data.doctor.findings import Diagnosis, Gathered
 from roadbed.data.doctor.look import Looks, look_at
 from roadbed.data.doctor.pairing import second_look
 from roadbed.data.doctor.subject import Subject
+from roadbed.data.doctor.whole import Whole, class_shares
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.errors import DataError
 
