@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from roadbed.data.doctor.alike import duplicates, near_duplicates
-from roadbed.data.doctor.class_shares import class_faults
+from roadbed.data.doctor.classes import class_faults
 from roadbed.data.doctor.findings import Fault
 from roadbed.data.doctor.fit import fit
 from roadbed.data.doctor.look import is_shifted, shift_words
