@@ -377,6 +377,11 @@ PLANTED = (
     ),
     Planted("palettes that differ", "mask-palette", palettes, (MASK, "in most files")),
     Planted("a mask of void", "mask-empty", change(MASK, lambda mask: mask * 0 + 255), (MASK,)),
+    Planted(
+        "a mask of void but for a pixel", "mask-empty",
+        change(MASK, lambda mask: np.where(np.arange(mask.size).reshape(mask.shape) == 9, np.uint8(3), np.uint8(255))),
+        (MASK, "all but 1 pixels"),
+    ),
     Planted("a mask of one class", "mask-one-class", change(MASK, lambda mask: mask * 0), (MASK, "all Sky")),
     Planted("half a mask", "mask-void", change(MASK, void_over(0.6)), (MASK, "unlabelled")),
     Planted(
@@ -437,6 +442,9 @@ def test_a_clean_folder_is_silent(folder):
 
 def test_masks_of_colours_are_silent(folder):
     as_colours(folder)
+    assert diagnose(folder).findings == ()
+    for path in folder.glob("masks/*/*.png"):
+        Image.open(path).quantize(256).save(path)
     assert diagnose(folder).findings == ()
 
 

@@ -16,6 +16,7 @@ from roadbed.data.doctor.masks import look_at_mask, used_palette
 from roadbed.data.doctor.opening import Picture, RawFile, open_picture
 from roadbed.data.doctor.subject import Subject, Table
 from roadbed.data.labels import LabelSpace
+from roadbed.data.sources.tables import MaskTable
 
 # A peak of the correlation is one from so many standard deviations on, and elsewhere if it is so many higher there.
 PEAK = 4.5
@@ -111,7 +112,7 @@ class _Look:
             return
         if frame.size_px != labels.size_px:
             self._tell(labels.place, [("size-mismatch", _sizes(frame.size_px, labels.size_px))])
-            row["has_mask"] = False
+            row["has_mask"], row["unlabelled"], row["class_pixels"] = False, 0, 0
         elif image_HW3 is not None and mask_HW is not None and not row["is_flat"]:
             self._fit(row, labels.place, frame_outline(image_HW3), mask_outline(mask_HW))
 
@@ -145,7 +146,7 @@ class _Look:
         self._tell(picture.place, look.remarks)
         if look.mask_HW is None:
             return None
-        if colors := used_palette(picture):
+        if isinstance(table, MaskTable) and (colors := used_palette(picture)):
             self.looks.palettes[self.position] = picture.place, colors
         counts_256 = np.bincount(look.mask_HW.ravel(), minlength=256)
         row["has_mask"] = True
@@ -156,9 +157,12 @@ class _Look:
         return look.mask_HW
 
     def _filled(self, counts_256: np.ndarray) -> Iterator[Remark]:
-        if counts_256[self.space.ignore_id] == counts_256.sum():
+        ignored, total = int(counts_256[self.space.ignore_id]), int(counts_256.sum())
+        if ignored == total:
             yield "mask-empty", "every pixel is ignored"
-        elif counts_256.max() > WHOLE * counts_256.sum():
+        elif ignored > WHOLE * total:
+            yield "mask-empty", f"all but {total - ignored} pixels are ignored"
+        elif counts_256.max() > WHOLE * total:
             yield "mask-one-class", f"all {self.space.class_names[int(counts_256.argmax())]}"
 
     def _fit(self, row: np.void, place: str, frame: Outline | None, mask: Outline | None) -> None:
