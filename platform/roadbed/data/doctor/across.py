@@ -11,7 +11,7 @@ from roadbed.data.doctor.alike import duplicates, near_duplicates
 from roadbed.data.doctor.classes import class_faults
 from roadbed.data.doctor.findings import Fault
 from roadbed.data.doctor.fit import fit
-from roadbed.data.doctor.look import is_shifted, shift_words
+from roadbed.data.doctor.look import WHOLE, is_shifted, shift_words
 from roadbed.data.doctor.whole import Whole
 from roadbed.data.planning import TRAIN_SPLIT
 from roadbed.data.sources.cityscapes_frames import show_size
@@ -133,7 +133,7 @@ def _void(whole: Whole) -> Iterator[Fault]:
         if middle > VOID_MOST:
             yield Fault("void-share", split, f"{100 * middle:.0f} % of the median mask is unlabelled")
             continue
-        is_odd_N = (shares_N > middle + VOID_MORE) & (labelled_N > 0)
+        is_odd_N = (shares_N > middle + VOID_MORE) & (shares_N <= WHOLE)
         for position, share in zip(places[is_odd_N].tolist(), shares_N[is_odd_N].tolist(), strict=True):
             detail = f"{100 * share:.0f} % is unlabelled, {100 * middle:.0f} % of the median mask"
             yield Fault("mask-void", whole.mask(position), detail, position)
