@@ -1,4 +1,4 @@
-"""Masks drawn from the polygons of labelme and CVAT."""
+"""Masks drawn from the polygons of labelme, CVAT and COCO's kind."""
 
 from __future__ import annotations
 
@@ -176,3 +176,60 @@ def test_the_doctor_takes_what_init_says(tmp_path):
     places = FolderPlaces(splitting=Splitting(listed=read_split_file(str(tmp_path / "splits.txt"))))
     assert recognise(str(tmp_path), places).splits == {"train": 3, "val": 3}
     assert len(found) == proposal.num_pairs
+
+
+# COCO's kind.
+
+
+def coco(folder: Path, *objects: dict, **more: object) -> list[str]:
+    found = frames(folder)
+    values = {
+        "images": [{"id": n, "file_name": f"{name}.png", "height": 60, "width": 80} for n, name in enumerate(found)],
+        "categories": [{"id": 7, "name": "road"}, {"id": 3, "name": "car"}],
+        "annotations": [{"image_id": n, **one} for n in range(len(found)) for one in objects],
+    }
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances.json").write_text(json.dumps(values | more))
+    return found
+
+
+CAR = {
+    "category_id": 3,
+    "segmentation": [[10, 35, 19, 35, 19, 44, 10, 44], [30, 35, 33, 35, 33, 38, 30, 38]],
+    "area": 116,
+}
+ROAD = {"category_id": 7, "segmentation": [[0, 30, 79, 30, 79, 59, 0, 59]], "area": 2400}
+
+
+def test_polygons_of_cocos_kind(tmp_path):
+    runs = {"category_id": 3, "segmentation": {"counts": [60 * 70 + 10, 5, 60 * 10 - 15], "size": [60, 80]}, "area": 5}
+    found = coco(tmp_path, CAR, ROAD, runs, {"category_id": 3, "segmentation": [], "area": 9})
+    proposal = propose(tmp_path, name="own")
+    assert names(tmp_path) == ["road", "car"]
+    mask_HW = np.asarray(Image.open(tmp_path / "masks" / f"{found[2]}.png"))
+    # The larger lies below, in whatever order they come.
+    assert (mask_HW[35:45, 10:20] == 1).all()
+    assert (mask_HW[35:39, 30:34] == 1).all()
+    assert mask_HW[50, 50] == 0
+    assert mask_HW[9:16, 70].tolist() == [255, 1, 1, 1, 1, 1, 255]
+    assert "shapes without an area, left out: 6 of box" in proposal.notes
+    assert "masks/: 6 masks drawn from annotations/instances.json; what no shape covers is ignored" in proposal.notes
+
+
+@pytest.mark.parametrize(
+    ("faulty", "said"),
+    [
+        ({**CAR, "category_id": 5}, "an annotation of image 0 and category 5, one of which the file does not have"),
+        ({**CAR, "segmentation": [[1, 2, 3, 4]]}, "image 0: a polygon of car has no three points"),
+        (
+            {**CAR, "segmentation": {"counts": "abc", "size": [60, 80]}},
+            "an outline in compressed runs",
+        ),
+        ({**CAR, "segmentation": {"counts": [3], "size": [60, 80]}}, "image 0: runs of 3 pixels for 80x60"),
+        ({**CAR, "image_id": "first"}, r"annotations.0.image_id: Input should be a valid integer"),
+    ],
+)
+def test_objects_of_coco_that_cannot_be_meant(tmp_path, faulty, said):
+    coco(tmp_path, faulty)
+    with pytest.raises(DataError, match=rf"instances.json: .*{said}"):
+        propose(tmp_path)

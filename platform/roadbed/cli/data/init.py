@@ -31,7 +31,7 @@ def init(folder: Path, name: str | None, val_share: float, rest: str | None, thr
 
     Masks hold ids or colours, in DIR/masks or beside the frames; names come from what exports leave beside them
     (labelmap.txt, label_colors.txt, class_dict.csv, labels.txt), or from the palettes of Pascal VOC, CamVid, Cityscapes
-    or the numbers of COCO-Stuff. Where there are no masks but polygons of labelme or CVAT, DIR/masks is drawn. Nothing
+    or the numbers of COCO-Stuff. Where there are no masks but polygons of labelme, CVAT or COCO, DIR/masks is drawn. Nothing
     that exists is changed.
 
     \b

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from roadbed.data.doctor.recognise import FRAME_FOLDERS, MASK_FOLDERS
 from roadbed.data.sources.folder_pairs import MASK_ENDINGS
@@ -22,7 +23,8 @@ HEAD_BYTES = 4096
 class Layout:
     """Folders relative to the top, "." for the top itself. `mask_suffix` is given where both are one folder.
 
-    Without masks, `labelme` are files of polygons, one per frame, `cvat` one file of them for all; paths from the top.
+    Without masks there are files of polygons, as paths from the top: `labelme` one per frame, `cvat` one for all,
+    `coco` one or more.
     """
 
     images: str
@@ -30,6 +32,7 @@ class Layout:
     mask_suffix: str | None = None
     labelme: tuple[str, ...] = ()
     cvat: str | None = None
+    coco: tuple[str, ...] = ()
 
 
 def find_layout(top: Path) -> Layout:
@@ -52,22 +55,28 @@ def find_layout(top: Path) -> Layout:
     cvat = next((path for path in sorted(top.glob("*.xml")) if _is_cvat(path)), None)
     if cvat is not None:
         return Layout(images, None, cvat=cvat.name)
-    labelme = tuple(str(path.relative_to(top)) for path in sorted(top.rglob("*.json")) if is_labelme(path))
-    if labelme:
-        return Layout(images, None, labelme=labelme)
+    kinds = {str(path.relative_to(top)): _kind(path) for path in sorted(top.rglob("*.json"))}
+    labelme, coco = (tuple(name for name, kind in kinds.items() if kind == wanted) for wanted in ("labelme", "coco"))
+    if labelme or coco:
+        return Layout(images, None, labelme=labelme, coco=() if labelme else coco)
     raise UsageError(
         f"{top}: frames in {images}/, but no masks in {', '.join(f'{name}/' for name in MASK_FOLDERS)}, none beside "
-        "the frames (as NAME_mask.png), and no polygons of labelme (NAME.json) or CVAT (annotations.xml); export some"
+        "the frames (as NAME_mask.png), and no polygons of labelme (NAME.json), CVAT (annotations.xml) or COCO's kind; "
+        "export some"
     )
 
 
-def is_labelme(path: Path) -> bool:
-    """Whether a JSON file holds shapes upon a picture."""
+def _kind(path: Path) -> Literal["labelme", "coco", "other"]:
+    """What a JSON file holds."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError):
-        return False
-    return isinstance(values, dict) and isinstance(values.get("shapes"), list)
+        return "other"
+    if not isinstance(values, dict):
+        return "other"
+    if isinstance(values.get("shapes"), list):
+        return "labelme"
+    return "coco" if {"images", "annotations", "categories"} <= values.keys() else "other"
 
 
 def _is_cvat(path: Path) -> bool:

@@ -16,6 +16,7 @@ from roadbed.data.encoding import encode_mask
 from roadbed.data.labels import IGNORE_ID
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.data.proposal.classes import propose_classes
+from roadbed.data.proposal.coco import read_coco
 from roadbed.data.proposal.cvat import read_cvat
 from roadbed.data.proposal.job import job_name, propose_job
 from roadbed.data.proposal.labelme import read_labelme
@@ -114,7 +115,7 @@ def _draw_masks(
     top: Path, layout: Layout, rest: str | None, num_threads: int, watch: Callable[[str], Progress] | None
 ) -> tuple[Legend, list[str]]:
     """Write a mask per drawing, and say what the numbers mean."""
-    found = read_cvat(top / layout.cvat) if layout.cvat else read_labelme(top, layout.labelme, layout.images)
+    found, what = _drawings(top, layout)
     names = found.class_names()
     names += [rest] if rest is not None and rest not in names else []
     _check(found, names, top)
@@ -129,7 +130,6 @@ def _draw_masks(
         counter.count()
 
     in_threads(write, found.drawings, num_threads)
-    what = layout.cvat or "files of labelme"
     notes = [
         f"{DRAWN_MASKS}/: {len(found.drawings)} masks drawn from {what}; what no shape covers is {rest or 'ignored'}"
     ]
@@ -138,6 +138,15 @@ def _draw_masks(
         notes.append(f"shapes without an area, left out: {told}")
     colors = {color: label for label, color in found.colors.items() if label not in IGNORED_LABELS}
     return Legend(what, {number: class_name for class_name, number in ids.items()}, colors), notes
+
+
+def _drawings(top: Path, layout: Layout) -> tuple[Drawings, str]:
+    """What people drew, and where it stands."""
+    if layout.cvat:
+        return read_cvat(top / layout.cvat), layout.cvat
+    if layout.coco:
+        return read_coco(top, layout.coco), ", ".join(layout.coco)
+    return read_labelme(top, layout.labelme, layout.images), "files of labelme"
 
 
 def _check(found: Drawings, names: list[str], top: Path) -> None:
