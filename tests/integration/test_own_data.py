@@ -26,7 +26,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-data.md"
 # The walk is the same with less training: `train` gets these besides.
 SMALL = ("train.epochs=2", "data.crop_px=[96, 128]", "train.micro_batch=2", "train.eval_every=1")
 # Steps of the page that another story has: the fine-tuning of another model, and masks of polygons.
-OTHER_STORIES = ("--rest", "yard-tuned")
+OTHER_STORIES = ("--rest", "--from")
 PATIENCE_S = 120
 
 

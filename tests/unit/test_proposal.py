@@ -17,7 +17,9 @@ from roadbed.data.labels import CAMVID_11, CAMVID_COLORS
 from roadbed.data.proposal.propose import propose
 from roadbed.data.sources.painted import paint_folder
 from roadbed.errors import DataError, UsageError
-from roadbed.spec import load_job
+from roadbed.registry import Registry
+from roadbed.spec import ModelSpec, load_job
+from roadbed.storage import open_store
 
 
 @pytest.fixture(scope="module")
@@ -315,3 +317,19 @@ def test_a_name_that_is_none(roadbed, folder):
     status, _, err = roadbed("data", "init", folder, "--name", "My Roads")
     assert status == 2
     assert "--name My Roads: a name has small letters, digits and dashes; try --name my-roads" in err
+
+
+def test_a_job_that_goes_on_from_a_version(roadbed, folder, tmp_path):
+    registry = Registry(open_store(str(tmp_path / "store")))
+    model = ModelSpec(backbone="efficientnet_lite1", head_channels=64).model_dump(mode="json") | {"weights": "none"}
+    registry.publish("road", {"model.safetensors": b"weights"}, {"model": model})
+    words = ("data", "init", folder, "--from", "road:1", "--store", tmp_path / "store")
+    status, _, err = roadbed(*words)
+    assert status == 0, err
+    job = load_job(folder / "train.yaml", ())
+    assert (job.model.weights, job.model.new_classifier) == ("road:1", True)
+    assert (job.model.backbone, job.model.head_channels) == ("efficientnet_lite1", 64)
+    assert job.train.learning_rate == 0.001
+    status, _, err = roadbed(*words[:3], "--from", "road@champion", *words[5:])
+    assert status == 1
+    assert "road@champion" in err

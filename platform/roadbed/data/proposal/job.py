@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
 
 # Enough steps to see whether it learns, in minutes to an hour on a few CPU cores.
 STEPS = 1500
@@ -12,8 +17,28 @@ EVALUATIONS = 10
 SMALLEST_CROP_PX, LARGEST_CROP_PX, CROP_STEP_PX = 64, 512, 16
 
 
-def propose_job(name: str, *, num_train: int, frame_px: tuple[int, int]) -> str:
-    """The text of a spec of kind train for `num_train` frames of `frame_px` (height, width), for `roadbed train`."""
+# Of training from ImageNet's weights, and of going on from a model of the same kind.
+LEARNING_RATE, TUNING_RATE = 0.003, 0.001
+FIRST_MODEL = {"architecture": "deeplabv3plus", "backbone": "efficientnet_lite0", "weights": "imagenet"}
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """A version to go on from: how a spec names it, and the `model` section that it was trained with (of its card)."""
+
+    reference: str
+    model: Mapping[str, Any]
+
+
+def propose_job(name: str, *, num_train: int, frame_px: tuple[int, int], ancestor: Ancestor | None = None) -> str:
+    """The text of a spec of kind train for `num_train` frames of `frame_px` (height, width), for `roadbed train`.
+
+    With an `ancestor` it goes on from those weights, with a new classifier where the classes are others.
+    """
+    model: Mapping[str, Any] = FIRST_MODEL
+    if ancestor is not None:
+        model = {**ancestor.model, "weights": ancestor.reference, "new_classifier": True}
+    section = yaml.safe_dump({"model": dict(model)}, sort_keys=False).rstrip()
     batch = max(min(BATCH, num_train), 1)
     epochs = min(max(round(STEPS * batch / max(num_train, 1)), LEAST_EPOCHS), MOST_EPOCHS)
     height_px, width_px = (_crop_side(side) for side in frame_px)
@@ -23,14 +48,11 @@ name: {name}
 data:
   uri: s3://roadbed/datasets/{name}
   crop_px: [{height_px}, {width_px}]
-model:
-  architecture: deeplabv3plus
-  backbone: efficientnet_lite0
-  weights: imagenet
+{section}
 train:
   epochs: {epochs}
   global_batch: {batch}
-  learning_rate: 0.003
+  learning_rate: {LEARNING_RATE if ancestor is None else TUNING_RATE}
   backbone_rate_factor: 0.3
   eval_every: {max(epochs // EVALUATIONS, 1)}
 workers:

@@ -18,7 +18,7 @@ from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.data.proposal.classes import propose_classes
 from roadbed.data.proposal.coco import read_coco
 from roadbed.data.proposal.cvat import read_cvat
-from roadbed.data.proposal.job import job_name, propose_job
+from roadbed.data.proposal.job import Ancestor, job_name, propose_job
 from roadbed.data.proposal.labelme import read_labelme
 from roadbed.data.proposal.layout import DRAWN_MASKS, Layout, find_layout
 from roadbed.data.proposal.legends import Legend, read_legend
@@ -58,12 +58,14 @@ def propose(
     name: str | None = None,
     val_share: float = 0.2,
     rest: str | None = None,
+    ancestor: Ancestor | None = None,
     num_threads: int = 2,
     watch: Callable[[str], Progress] | None = None,
 ) -> Proposal:
     """Look at the folder `top` and write what it lacks.
 
-    `rest` is the class of pixels that no polygon covers (else they are ignored); `watch` gives a progress for a title.
+    `rest` is the class of pixels that no polygon covers (else they are ignored), `ancestor` the version that the job goes
+    on from; `watch` gives a progress for a title.
     Raises UsageError for a folder that holds no pairs and no polygons, DataError for files that cannot be read.
     """
     name, layout, notes = name or job_name(top.resolve().name), find_layout(top), []
@@ -87,7 +89,8 @@ def propose(
     classes = propose_classes(survey, legend, name=name)
     parse_classes(classes.text, origin=CLASSES_FILE)
     splits, counts, more = propose_splits(top, pairs.keys, val_share=val_share)
-    job = propose_job(name, num_train=counts.get("train", 0), frame_px=survey.sizes.most_common(1)[0][0])
+    frame_px = survey.sizes.most_common(1)[0][0]
+    job = propose_job(name, num_train=counts.get("train", 0), frame_px=frame_px, ancestor=ancestor)
     kept, new = _write(top, {CLASSES_FILE: classes.text, SPLITS_FILE: splits, JOB_FILE: job})
     return Proposal(
         top=top,
