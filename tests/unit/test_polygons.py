@@ -13,7 +13,7 @@ from PIL import Image
 
 from own_folders import classes, frames, names, opened
 from roadbed.data.doctor.recognise import FolderPlaces, recognise
-from roadbed.data.proposal.propose import propose
+from roadbed.data.proposal.propose import Wishes, propose
 from roadbed.data.sources.folder import read_split_file
 from roadbed.data.sources.folder_splits import Splitting
 from roadbed.errors import DataError, UsageError
@@ -46,7 +46,7 @@ def test_polygons_of_labelme(tmp_path):
             shape("pole", [[70, 20], [73, 29]], "mask", mask=bitmap(10, 4)),
             shape("lane", [[0, 0], [9, 9]], "line"),
         )
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     assert proposal.written == ("masks/", "classes.yaml", "splits.txt", "train.yaml")
     assert names(tmp_path) == ["car", "pole", "road", "sign"]
     mask_HW = np.asarray(Image.open(tmp_path / "masks" / f"{found[0]}.png"))
@@ -66,11 +66,11 @@ def test_polygons_of_labelme(tmp_path):
 def test_a_class_for_what_no_polygon_covers(tmp_path):
     for name in frames(tmp_path):
         labelme(tmp_path / "images" / f"{name}.json", shape("car", [[10, 35], [19, 44]], "rectangle"))
-    propose(tmp_path, name="own", rest="background")
+    propose(tmp_path, Wishes(name="own", rest="background"))
     assert names(tmp_path) == ["car", "background"]
     assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "north_000.png")))) == {0, 1}
     with pytest.raises(UsageError, match=r"--rest other: .*masks holds masks already"):
-        propose(tmp_path, name="own", rest="other")
+        propose(tmp_path, Wishes(name="own", rest="other"))
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -97,7 +97,7 @@ def cvat(folder: Path, image: str = IMAGE) -> list[str]:
 
 def test_polygons_of_cvat(tmp_path):
     found = cvat(tmp_path)
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     assert [(entry.name, entry.color) for entry in classes(tmp_path).classes] == [
         ("road", (128, 64, 128)),
         ("car", (0, 0, 142)),
@@ -172,7 +172,7 @@ def test_shapes_of_labelme_that_cannot_be_meant(tmp_path, faulty, said):
 
 def test_the_doctor_takes_what_init_says(tmp_path):
     found = cvat(tmp_path)
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     places = FolderPlaces(splitting=Splitting(listed=read_split_file(str(tmp_path / "splits.txt"))))
     assert recognise(str(tmp_path), places).splits == {"train": 3, "val": 3}
     assert len(found) == proposal.num_pairs
@@ -204,7 +204,7 @@ ROAD = {"category_id": 7, "segmentation": [[0, 30, 79, 30, 79, 59, 0, 59]], "are
 def test_polygons_of_cocos_kind(tmp_path):
     runs = {"category_id": 3, "segmentation": {"counts": [60 * 70 + 10, 5, 60 * 10 - 15], "size": [60, 80]}, "area": 5}
     found = coco(tmp_path, CAR, ROAD, runs, {"category_id": 3, "segmentation": [], "area": 9})
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     assert names(tmp_path) == ["road", "car"]
     mask_HW = np.asarray(Image.open(tmp_path / "masks" / f"{found[2]}.png"))
     # The larger lies below, in whatever order they come.

@@ -14,7 +14,7 @@ from roadbed.data.doctor import examine
 from roadbed.data.doctor.recognise import recognise
 from roadbed.data.label_lists import COCO_STUFF_NAMES, VOC_NAMES, voc_color
 from roadbed.data.labels import CAMVID_11, CAMVID_COLORS
-from roadbed.data.proposal.propose import propose
+from roadbed.data.proposal.propose import Wishes, propose
 from roadbed.data.sources.painted import paint_folder
 from roadbed.errors import DataError, UsageError
 from roadbed.registry import Registry
@@ -87,7 +87,7 @@ def test_ids_with_names_in_a_file(folder, file, text):
 def test_names_that_yaml_takes_for_something_else(tmp_path):
     masks_of(tmp_path, [[0, 1], [2, 3]], names=frames(tmp_path))
     (tmp_path / "labels.txt").write_text("no\n17\nroad: wet\nVoid\n")
-    propose(tmp_path, name="odd")
+    propose(tmp_path, Wishes(name="odd"))
     assert names(tmp_path) == ["no", "17", "road: wet"]
     assert classes(tmp_path).ignore.ids == (3, 255)
 
@@ -147,7 +147,7 @@ def test_colours_that_nobody_knows(folder):
 def test_the_palette_of_pascal_voc(tmp_path):
     palette = np.array([voc_color(number) for number in range(256)])
     masks_of(tmp_path, [[0, 15, 255, 7]] * 4, palette=palette, names=frames(tmp_path))
-    proposal = propose(tmp_path, name="voc")
+    proposal = propose(tmp_path, Wishes(name="voc"))
     assert names(tmp_path) == list(VOC_NAMES)
     assert classes(tmp_path).classes[15].color == (192, 128, 128)
     assert classes(tmp_path).ignore.ids == (255,)
@@ -157,14 +157,14 @@ def test_the_palette_of_pascal_voc(tmp_path):
 def test_colours_of_pascal_voc(tmp_path):
     colors = np.array([voc_color(number) for number in range(256)], np.uint8)
     masks_of(tmp_path, colors[[[0, 15, 255, 7]] * 4], names=frames(tmp_path))
-    propose(tmp_path, name="voc")
+    propose(tmp_path, Wishes(name="voc"))
     assert names(tmp_path) == list(VOC_NAMES)
     assert classes(tmp_path).ignore.colors == ((224, 224, 192),)
 
 
 def test_the_numbers_of_coco_stuff(tmp_path):
     masks_of(tmp_path, [[0, 2, 9, 148, 156, 255, 181]] * 4, names=frames(tmp_path))
-    proposal = propose(tmp_path, name="stuff")
+    proposal = propose(tmp_path, Wishes(name="stuff"))
     assert names(tmp_path) == ["person", "car", "traffic light", "road", "sky-other", "wood"]
     assert classes(tmp_path).classes[3].ids == (148,)
     assert any("COCO-Stuff" in note for note in proposal.notes)
@@ -175,7 +175,7 @@ def test_a_palette_of_other_classes(tmp_path):
     palette = np.array([(number, 255 - number, 7) for number in range(256)])
     masks_of(tmp_path, [[0, 1, 2, 2]] * 4, palette=palette, names=frames(tmp_path))
     (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nroad:1,254,7::\nsky:2,253,7::\n")
-    propose(tmp_path, name="own")
+    propose(tmp_path, Wishes(name="own"))
     assert [(e.name, e.color, e.ids) for e in classes(tmp_path).classes] == [
         ("road", (1, 254, 7), (1,)),
         ("sky", (2, 253, 7), (2,)),
@@ -188,14 +188,14 @@ def test_palettes_that_contradict_each_other_are_colours(tmp_path):
     palette = np.array([(number, 255 - number, 7) for number in range(256)])
     masks_of(tmp_path, [[0, 1]] * 4, palette=palette, names=found[:3])
     masks_of(tmp_path, [[1, 0]] * 4, palette=palette[[1, 0, *range(2, 256)]], names=found[3:])
-    propose(tmp_path, name="own")
+    propose(tmp_path, Wishes(name="own"))
     assert classes(tmp_path).kind == "colors"
     assert sorted(names(tmp_path)) == ["color_00ff07", "color_01fe07"]
 
 
 def test_masks_of_0_and_255(tmp_path):
     masks_of(tmp_path, [[0, 255]] * 4, names=frames(tmp_path))
-    proposal = propose(tmp_path, name="two")
+    proposal = propose(tmp_path, Wishes(name="two"))
     assert [(e.name, e.ids) for e in classes(tmp_path).classes] == [("background", (0,)), ("class_255", (255,))]
     assert classes(tmp_path).ignore.ids == ()
     assert any("0 and 255 alone" in note for note in proposal.notes)
@@ -207,7 +207,7 @@ def test_masks_that_cannot_be_used_are_told(tmp_path):
     (tmp_path / "masks" / f"{found[2]}.png").write_bytes(b"")
     save([[[1, 2, 3]]], tmp_path / "masks" / f"{found[3]}.png")
     (tmp_path / "masks" / f"{found[4]}.png").unlink()
-    notes = "\n".join(propose(tmp_path, name="own").notes)
+    notes = "\n".join(propose(tmp_path, Wishes(name="own")).notes)
     assert f"masks that cannot be used: 2, the first {tmp_path}/masks/{found[2]}.png" in notes
     assert f"1 files have no partner, the first: {tmp_path}/images/{found[4]}.png" in notes
 
@@ -248,7 +248,7 @@ def test_masks_beside_their_frames(tmp_path):
         (tmp_path / "images" / f"{name}.png").rename(tmp_path / f"{name}.png")
         save([[0, 1]] * 4, tmp_path / f"{name}_mask.png")
     (tmp_path / "images").rmdir()
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     assert (proposal.layout.images, proposal.layout.masks, proposal.layout.mask_suffix) == (".", ".", "_mask")
     assert "--mask-suffix _mask" in proposal.steps[1]
     assert sum(len(refs) for refs in opened(proposal).splits.values()) == 6
@@ -257,7 +257,7 @@ def test_masks_beside_their_frames(tmp_path):
 def test_whole_drives_are_held_out(tmp_path):
     found = frames(tmp_path)
     masks_of(tmp_path, [[0, 1]] * 4, names=found)
-    proposal = propose(tmp_path, name="own", val_share=0.5)
+    proposal = propose(tmp_path, Wishes(name="own", val_share=0.5))
     assert "splits.txt" in proposal.written
     lines = (tmp_path / "splits.txt").read_text().splitlines()
     splits = {tuple(sorted({line.split("_")[0].split()[1] for line in lines if line.startswith(split)}))
@@ -275,7 +275,7 @@ def test_lists_in_the_arrangement_of_pascal_voc(tmp_path):
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("".join(f"{name}\n" for name in found[:5]))
     (lists / "val.txt").write_text(f"{found[5]}\n")
-    proposal = propose(tmp_path, name="own")
+    proposal = propose(tmp_path, Wishes(name="own"))
     source = opened(proposal)
     assert {split: [ref.key for ref in refs] for split, refs in source.splits.items()} == {
         "train": found[:5],

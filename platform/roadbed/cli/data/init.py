@@ -52,27 +52,19 @@ def init(
     """
     from roadbed.cli.progress import WorkProgress
     from roadbed.data.proposal.job import job_name
-    from roadbed.data.proposal.propose import propose
+    from roadbed.data.proposal.propose import Wishes, propose
     from roadbed.errors import UsageError
 
     if name is not None and name != job_name(name):
         raise UsageError(f"--name {name}: a name has small letters, digits and dashes; try --name {job_name(name)}")
-    ancestor = _ancestor(reference, store) if reference else None
+    wishes = Wishes(name, val_share, rest, _ancestor(reference, store) if reference else None)
     with ExitStack() as bars:
 
         def watch(title: str) -> Progress:
             bars.close()
             return bars.enter_context(WorkProgress(title)).update
 
-        proposal = propose(
-            folder,
-            name=name,
-            val_share=val_share,
-            rest=rest,
-            ancestor=ancestor,
-            num_threads=default_threads(threads),
-            watch=watch,
-        )
+        proposal = propose(folder, wishes, num_threads=default_threads(threads), watch=watch)
     _print(proposal)
 
 

@@ -52,23 +52,35 @@ class Proposal:
     steps: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What somebody wants otherwise than it would be proposed.
+
+    `name` is that of dataset, run and model (by default the folder's), `val_share` the share of frames to hold out,
+    `rest` the class of pixels that no polygon covers (by default they are ignored), `ancestor` the version that the job
+    goes on from.
+    """
+
+    name: str | None = None
+    val_share: float = 0.2
+    rest: str | None = None
+    ancestor: Ancestor | None = None
+
+
 def propose(
     top: Path,
+    wishes: Wishes | None = None,
     *,
-    name: str | None = None,
-    val_share: float = 0.2,
-    rest: str | None = None,
-    ancestor: Ancestor | None = None,
     num_threads: int = 2,
     watch: Callable[[str], Progress] | None = None,
 ) -> Proposal:
-    """Look at the folder `top` and write what it lacks.
+    """Look at the folder `top` and write what it lacks; `watch` gives a progress for a title.
 
-    `rest` is the class of pixels that no polygon covers (else they are ignored), `ancestor` the version that the job goes
-    on from; `watch` gives a progress for a title.
     Raises UsageError for a folder that holds no pairs and no polygons, DataError for files that cannot be read.
     """
-    name, layout, notes = name or job_name(top.resolve().name), find_layout(top), []
+    wishes = wishes or Wishes()
+    rest = wishes.rest
+    name, layout, notes = wishes.name or job_name(top.resolve().name), find_layout(top), []
     written: tuple[str, ...] = ()
     legend = read_legend(top)
     if layout.masks is None:
@@ -88,9 +100,9 @@ def propose(
         notes.append(f"masks that cannot be used: {len(survey.unread)}, the first {survey.unread[0]}")
     classes = propose_classes(survey, legend, name=name)
     parse_classes(classes.text, origin=CLASSES_FILE)
-    splits, counts, more = propose_splits(top, pairs.keys, val_share=val_share)
+    splits, counts, more = propose_splits(top, pairs.keys, val_share=wishes.val_share)
     frame_px = survey.sizes.most_common(1)[0][0]
-    job = propose_job(name, num_train=counts.get("train", 0), frame_px=frame_px, ancestor=ancestor)
+    job = propose_job(name, num_train=counts.get("train", 0), frame_px=frame_px, ancestor=wishes.ancestor)
     kept, new = _write(top, {CLASSES_FILE: classes.text, SPLITS_FILE: splits, JOB_FILE: job})
     return Proposal(
         top=top,
