@@ -284,6 +284,13 @@ def test_lists_in_the_arrangement_of_pascal_voc(tmp_path):
     assert "splits are those of the lists train.txt, val.txt" in proposal.notes
 
 
+@pytest.mark.parametrize(("arrangement", "known"), [("segnet", "camvid"), ("cityscapes", "cityscapes")])
+def test_arrangements_that_are_known(tmp_path, arrangement, known):
+    paint_folder(tmp_path, {"train": 1}, arrangement=arrangement, size_px=(64, 80))
+    with pytest.raises(UsageError, match=rf"`roadbed data prepare {known} {tmp_path} DEST` reads it as it is"):
+        propose(tmp_path)
+
+
 def test_what_holds_nothing(tmp_path):
     with pytest.raises(UsageError, match="there is no such folder"):
         propose(tmp_path / "nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from roadbed.data.dataset import Dataset
 from roadbed.data.doctor.arrangement import arrangement_faults
@@ -50,15 +51,20 @@ def recognise(src: str, places: FolderPlaces | None = None) -> Subject:
         return subject_of_dataset(Dataset.load(store))
     folders = set(store.list_folders())
     is_own = places.images is not None or places.classes is not None or store.exists(CLASSES_FILE)
-    if not is_own and folders >= CITYSCAPES_FOLDERS:
+    known = None if is_own else known_arrangement(folders)
+    if known == "cityscapes":
         return _subject(CityscapesSource(store), place(store))
-    if not is_own and (_is_segnet(folders) or folders >= ORIGINAL_FOLDERS or store.exists(CODES_FILE)):
+    if known == "camvid" or (not is_own and store.exists(CODES_FILE)):
         return _subject(CamvidSource(store), place(store))
     return _own(store, folders, places)
 
 
-def _is_segnet(folders: set[str]) -> bool:
-    return any(split in folders and split + ending in folders for split in SPLITS for ending in SPLIT_MASKS)
+def known_arrangement(folders: set[str]) -> Literal["camvid", "cityscapes"] | None:
+    """The dataset whose arrangement has these folders at the top."""
+    if folders >= CITYSCAPES_FOLDERS:
+        return "cityscapes"
+    is_segnet = any(split in folders and split + ending in folders for split in SPLITS for ending in SPLIT_MASKS)
+    return "camvid" if is_segnet or folders >= ORIGINAL_FOLDERS else None
 
 
 def _own(store: Store, folders: set[str], places: FolderPlaces) -> Subject:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from roadbed.data.doctor.recognise import FRAME_FOLDERS, MASK_FOLDERS
+from roadbed.data.doctor.recognise import FRAME_FOLDERS, MASK_FOLDERS, known_arrangement
 from roadbed.data.sources.folder_pairs import MASK_ENDINGS
 from roadbed.data.sources.listing import IMAGE_SUFFIXES, name_some
 from roadbed.errors import UsageError
@@ -39,6 +39,12 @@ def find_layout(top: Path) -> Layout:
     """Look through a folder. Raises UsageError if it is none, or holds no frames, or neither masks nor polygons."""
     if not top.is_dir():
         raise UsageError(f"{top}: there is no such folder; name the one that holds frames and masks")
+    known = known_arrangement({path.name for path in top.iterdir() if path.is_dir()})
+    if known is not None:
+        raise UsageError(
+            f"{top}: arranged as {known} is, whose classes and splits are known; "
+            f"`roadbed data prepare {known} {top} DEST` reads it as it is"
+        )
     images = next((name for name in FRAME_FOLDERS if (top / name).is_dir()), ".")
     masks = next((name for name in MASK_FOLDERS if _has_images(top / name)), None)
     if not _has_images(top / images):
