@@ -12,10 +12,8 @@ import pytest
 from PIL import Image
 
 from own_folders import classes, frames, names, opened
-from roadbed.data.doctor.recognise import FolderPlaces, recognise
+from roadbed.data.doctor.recognise import recognise
 from roadbed.data.proposal.propose import Wishes, propose
-from roadbed.data.sources.folder import read_split_file
-from roadbed.data.sources.folder_splits import Splitting
 from roadbed.errors import DataError, UsageError
 
 
@@ -170,12 +168,13 @@ def test_shapes_of_labelme_that_cannot_be_meant(tmp_path, faulty, said):
         propose(tmp_path)
 
 
-def test_the_doctor_takes_what_init_says(tmp_path):
+def test_the_doctor_takes_what_init_leaves(tmp_path):
     found = cvat(tmp_path)
-    proposal = propose(tmp_path, Wishes(name="own"))
-    places = FolderPlaces(splitting=Splitting(listed=read_split_file(str(tmp_path / "splits.txt"))))
-    assert recognise(str(tmp_path), places).splits == {"train": 3, "val": 3}
-    assert len(found) == proposal.num_pairs
+    propose(tmp_path, Wishes(name="own", val_share=0.5))
+    subject = recognise(str(tmp_path))
+    assert subject.splits == {"train": 3, "val": 3}
+    assert [pair.key for pair in subject.pairs if pair.split == "val"] in (found[:3], found[3:])
+    assert "no-split" not in {fault.check for fault in subject.faults}
 
 
 # COCO's kind.

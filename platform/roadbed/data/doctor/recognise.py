@@ -13,13 +13,13 @@ from roadbed.data.manifest import MANIFEST_KEY
 from roadbed.data.sources.camvid import CamvidSource
 from roadbed.data.sources.camvid_folders import CODES_FILE, SPLIT_MASKS, SPLITS
 from roadbed.data.sources.cityscapes import CityscapesSource
-from roadbed.data.sources.folder import FolderSource
+from roadbed.data.sources.folder import FolderSource, read_split_file
 from roadbed.data.sources.folder_splits import Splitting
 from roadbed.data.sources.listing import check_there, name_some, place, source_store
 from roadbed.errors import UsageError
 from roadbed.storage import Store
 
-CLASSES_FILE = "classes.yaml"
+CLASSES_FILE, SPLITS_FILE = "classes.yaml", "splits.txt"
 FRAME_FOLDERS = ("images", "frames", "imgs", "image", "JPEGImages")
 MASK_FOLDERS = ("masks", "labels", "annotations", "mask", "label", "SegmentationClass")
 CITYSCAPES_FOLDERS = {"leftImg8bit", "gtFine"}
@@ -30,7 +30,10 @@ VAL_SHARE = 0.2
 
 @dataclass(frozen=True)
 class FolderPlaces:
-    """Where the parts of a folder of one's own lie, and how it is split; None for what is to be found in SRC."""
+    """Where the parts of a folder of one's own lie, and how it is split.
+
+    What is None, or says nothing, is to be found in the folder, as `roadbed data init` leaves it there.
+    """
 
     images: str | None = None
     masks: str | None = None
@@ -81,10 +84,13 @@ def _own(store: Store, folders: set[str], places: FolderPlaces) -> Subject:
     def source(splitting: Splitting) -> FolderSource:
         return FolderSource(images, masks, classes, mask_suffix=places.mask_suffix, splitting=splitting)
 
+    splitting = places.splitting
+    if splitting == Splitting() and store.exists(SPLITS_FILE):
+        splitting = Splitting(listed=read_split_file(f"{where}/{SPLITS_FILE}"))
     try:
-        return _subject(source(places.splitting), where, splitting=places.splitting)
+        return _subject(source(splitting), where, splitting=splitting)
     except UsageError as error:
-        if places.splitting != Splitting() or not str(error).startswith("nothing says which frames"):
+        if splitting != Splitting() or not str(error).startswith("nothing says which frames"):
             raise
         held_out = Splitting(val_share=VAL_SHARE)
         told = f"looked at as with --val-share {VAL_SHARE}"
