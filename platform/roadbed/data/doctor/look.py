@@ -204,6 +204,6 @@ def _sizes(frame_px: tuple[int, int], mask_px: tuple[int, int]) -> str:
 
 
 def _digest(pixels: np.ndarray) -> int:
-    found = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=8)
+    found = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8)
     found.update(str(pixels.shape).encode())
     return int.from_bytes(found.digest(), "big")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,11 @@ MOST_SUSPECTS = 60
 NEIGHBOURS = 2
 # A mask fits better if it stands out by so many standard deviations more.
 BETTER = 2.0
-MIRRORED = {"mirrored left to right": np.s_[:, ::-1], "upside down": np.s_[::-1], "turned by half": np.s_[::-1, ::-1]}
+MIRRORED: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored left to right": lambda edges_HW: edges_HW[:, ::-1],
+    "upside down": lambda edges_HW: edges_HW[::-1],
+    "turned by half": lambda edges_HW: edges_HW[::-1, ::-1],
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def _fault(subject: Subject, outlines: dict[int, _Outlines], suspects: Sequence[
     ours = outlines[position]
     here = _sureness(ours.frame, ours.mask)
     for how, turn in MIRRORED.items():
-        mirrored = Outline(np.ascontiguousarray(ours.mask.edges_HW[turn]), ours.mask.scale)
+        mirrored = Outline(np.ascontiguousarray(turn(ours.mask.edges_HW)), ours.mask.scale)
         if _is_better(_sureness(ours.frame, mirrored), here):
             return Fault("mask-mirrored", ours.mask_place, f"fits {how}", position)
     others = sorted({*suspects, *_neighbours(subject, position)} & outlines.keys() - {position})
