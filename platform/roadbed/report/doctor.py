@@ -86,7 +86,7 @@ def _pictures(finding: Finding, subject: Subject, room: int) -> str:
 
 
 def _place(fault: Fault) -> str:
-    return f"<li><code>{escape(fault.place)}</code>: {escape(fault.detail)}</li>"
+    return f"<li><code>{escape(fault.place)}</code>: {_with_code(fault.detail)}</li>"
 
 
 def _shares(diagnosis: Diagnosis, space: LabelSpace) -> str:
