@@ -13,7 +13,8 @@ from roadbed.data.doctor.whole import Whole, class_shares
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.errors import DataError
 
-PAIRS_AT_A_TIME = 8
+# Pairs are looked at so many at a time, or more where that would be more than so many parts: each leaves a few kilobytes.
+PAIRS_AT_A_TIME, MOST_PARTS = 8, 2000
 
 
 def examine(
@@ -39,7 +40,8 @@ def examine(
         counter.count(len(positions))
         return looks
 
-    parts = [range(first, min(first + PAIRS_AT_A_TIME, num_pairs)) for first in range(0, num_pairs, PAIRS_AT_A_TIME)]
+    step = max(PAIRS_AT_A_TIME, -(-num_pairs // MOST_PARTS))
+    parts = [range(first, min(first + step, num_pairs)) for first in range(0, num_pairs, step)]
     looks = _joined(in_threads(look, parts, num_threads))
     whole = Whole(subject, looks)
     gathered = Gathered()
