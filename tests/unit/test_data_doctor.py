@@ -157,6 +157,19 @@ def test_shares_are_those_of_prepare(roadbed, original, tmp_path):
     assert "folder: 8 train, 2 val pairs" in out
 
 
+def test_sequences_by_a_pattern(roadbed, folder):
+    """One that names the drive in the frame's name, and one that wants the folder of the split."""
+    for kind in ("images", "masks"):
+        for number, path in enumerate(sorted((folder / kind).glob("*/*.png"))):
+            path.rename(path.with_name(f"{number:04d}-drive{number // 6}.png"))
+    status, out, err = roadbed("data", "doctor", folder, "--strict")
+    assert status == 0, err
+    status, out, _ = roadbed("data", "doctor", folder, "--strict", "--group-by", "-(drive.)")
+    assert status == 1
+    assert "drive1: is in train, val" in out
+    assert roadbed("data", "doctor", folder, "--group-by", "^(train|val)/")[0] == 0
+
+
 @pytest.mark.parametrize("arrangement", ["segnet", "original"])
 def test_camvid_in_its_arrangements(tmp_path, arrangement):
     paint_folder(tmp_path, COUNTS, arrangement=arrangement, size_px=SIZE_PX, seed=1)

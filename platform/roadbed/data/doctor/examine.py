@@ -13,7 +13,7 @@ from roadbed.data.doctor.whole import Whole, class_shares
 from roadbed.data.parallel import Progress, ProgressCounter, in_threads
 from roadbed.errors import DataError
 
-# Pairs are looked at so many at a time, or more where that would be more than so many parts: each leaves a few kilobytes.
+# Pairs are looked at so many at a time, or more where there would be too many parts: each leaves a few kilobytes.
 PAIRS_AT_A_TIME, MOST_PARTS = 8, 2000
 
 

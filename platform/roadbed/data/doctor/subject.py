@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from roadbed.data.dataset import Dataset, Split
@@ -15,7 +16,7 @@ from roadbed.data.sources.folder_splits import Splitting
 from roadbed.data.sources.images import File
 from roadbed.data.sources.listing import link_fault, place
 from roadbed.data.sources.tables import ColorTable, MaskTable
-from roadbed.errors import DamagedError, NotFoundError
+from roadbed.errors import DamagedError, DataError, NotFoundError
 
 Table = MaskTable | ColorTable
 
@@ -83,7 +84,7 @@ def subject_of_source(
         read=read,
         places=places,
         faults=faults,
-        sequence=(splitting or Splitting()).sequence,
+        sequence=partial(_sequence, splitting or Splitting()),
     )
 
 
@@ -114,6 +115,14 @@ def subject_of_dataset(dataset: Dataset) -> Subject:
         read=read,
         places=places,
     )
+
+
+def _sequence(splitting: Splitting, key: str) -> str:
+    """The sequence of a frame; "" for keys in which the pattern finds none, for they lack the folder of their split."""
+    try:
+        return splitting.sequence(key)
+    except DataError:
+        return ""
 
 
 def _samples(split: Split) -> list[Pair]:
