@@ -238,11 +238,11 @@ class TestComparison:
         assert "these frames do not tell" in compared.sentence
 
     def test_a_smaller_calibration_error_is_the_better_one(self) -> None:
-        """Of pixels of which it is 65 % sure on the whole, three quarters are right; then a fifth."""
-        ece = Comparison(evaluation(12, wrong=0.3), evaluation(12, wrong=1.0)).overall[-1]
+        """It is 65 % sure on the whole, of pixels of which 94 %, then 65 %, are right."""
+        ece = Comparison(evaluation(12, wrong=0.05), evaluation(12, wrong=0.3)).overall[-1]
         assert ece.name == "ece"
-        assert ece.difference > 0.1
-        assert (ece.verdict, ece.probability) == ("worse", 0.0)
+        assert ece.difference < -0.1
+        assert (ece.verdict, ece.probability) == ("better", 1.0)
 
     def test_pairing_tells_what_two_intervals_do_not(self) -> None:
         """Frames differ much more among each other than two versions do on each."""
