@@ -210,9 +210,11 @@ def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, A
 
 
 def _write_page(evaluation: Evaluation, comparison: Comparison | None, page: Path) -> None:
+    from roadbed.evaluation import FrameScorer
     from roadbed.report.evaluation import evaluation_page
 
-    _write(page, evaluation_page(evaluation, comparison))
+    look = FrameScorer(evaluation.scoring).look
+    _write(page, evaluation_page(evaluation, look, comparison))
 
 
 def _write(path: Path, text: str) -> None:
