@@ -97,6 +97,7 @@ def evaluate(
     from roadbed.data.dataset import Dataset
     from roadbed.evaluation import Bootstrap, Comparison
     from roadbed.registry import Registry
+    from roadbed.report.files import write_text
     from roadbed.storage import open_store
 
     choices = _choices(views, tile) | {"dilation": dilation, "is_calibrated": calibration}
@@ -112,7 +113,7 @@ def evaluate(
         if page is not None:
             _write_page(found[0], comparison, page)
     if json_path is not None:
-        _write(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
+        write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
     _print(found, comparison)
     for name, path in (("scores", json_path), ("report", page)):
         if path is not None:
@@ -212,17 +213,10 @@ def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, A
 def _write_page(evaluation: Evaluation, comparison: Comparison | None, page: Path) -> None:
     from roadbed.evaluation import FrameScorer
     from roadbed.report.evaluation import evaluation_page
+    from roadbed.report.files import write_text
 
     look = FrameScorer(evaluation.scoring).look
-    _write(page, evaluation_page(evaluation, look, comparison))
-
-
-def _write(path: Path, text: str) -> None:
-    from roadbed.report.files import replacing
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(page, evaluation_page(evaluation, look, comparison))
 
 
 def _print(found: list[Evaluation], comparison: Comparison | None) -> None:

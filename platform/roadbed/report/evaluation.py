@@ -17,7 +17,7 @@ from roadbed.report.evaluation_words import estimate_words, sentence_of_calibrat
 from roadbed.report.page import card, html_page
 from roadbed.report.sweep_table import one_line
 
-STYLE = "evaluation.css"
+STYLE = "figures.css"
 
 
 def evaluation_page(evaluation: Evaluation, look: Look, comparison: Comparison | None = None) -> str:
