@@ -265,6 +265,15 @@ class TestRefused:
         with pytest.raises(DataError, match="another dataset was put there while it was evaluated"):
             FrameScorer(replace(scoring, dataset_digest="0" * 64))(0)
 
+    def test_a_damaged_frame_is_named(self, root: Path, tmp_path: Path, roadbed: Roadbed) -> None:
+        blocks_dataset(f"file://{tmp_path}/blocks")
+        (shard, *_) = sorted(tmp_path.rglob("val-*.tar"))
+        shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\xff\xd8\xfe"))
+        status, _, err = roadbed("evaluate", "road:1", f"{tmp_path}/blocks", "--store", root, "--threads", 2)
+        assert status == 1
+        assert "sample val_00" in err
+        assert "is not what the index says" in err
+
     def test_a_folder_that_workers_elsewhere_cannot_read(
         self, root: Path, roadbed: Roadbed, monkeypatch: pytest.MonkeyPatch
     ) -> None:

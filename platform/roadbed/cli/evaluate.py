@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from roadbed.cli.store import connection, store_option, tell
-from roadbed.cli.table import print_table
-from roadbed.words import duration, percent
 
 if TYPE_CHECKING:
     from roadbed.data.dataset import Dataset
     from roadbed.data.parallel import Mapper
     from roadbed.evaluation import Bootstrap, Comparison, Evaluation, Scoring
-    from roadbed.evaluation.result import Estimate
     from roadbed.registry import Registry
 
 MOST_THREADS = 8
@@ -94,6 +91,7 @@ def evaluate(
     roadbed evaluate camvid@champion s3://roadbed/datasets/camvid --page report.html
     roadbed evaluate camvid:3 s3://roadbed/datasets/camvid --compare camvid:4 --json scores.json
     """
+    from roadbed.cli.evaluation_table import print_evaluations
     from roadbed.data.dataset import Dataset
     from roadbed.evaluation import Bootstrap, Comparison
     from roadbed.registry import Registry
@@ -114,7 +112,7 @@ def evaluate(
             _write_page(found[0], comparison, page)
     if json_path is not None:
         write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
-    _print(found, comparison)
+    print_evaluations(found, comparison)
     for name, path in (("scores", json_path), ("report", page)):
         if path is not None:
             click.echo(f"{name}: {path}")
@@ -217,68 +215,3 @@ def _write_page(evaluation: Evaluation, comparison: Comparison | None, page: Pat
 
     look = FrameScorer(evaluation.scoring).look
     write_text(page, evaluation_page(evaluation, look, comparison))
-
-
-def _print(found: list[Evaluation], comparison: Comparison | None) -> None:
-    from roadbed.evaluation.result import NAMES
-
-    first = found[0]
-    scoring = first.scoring
-    for one in found:
-        click.echo(_head(one))
-    beside = [one.overall for one in found]
-    names = [one.scoring.reference for one in found]
-    rows = [[NAMES[name], *(_estimate(overall[name]) for overall in beside)] for name in first.overall]
-    print_table([f"{scoring.split}, {len(first.frames)} frames", *names], rows)
-    if comparison is None:
-        _print_classes(first)
-        return
-    rows = [
-        [
-            one.name,
-            percent(one.first),
-            percent(one.second),
-            _points(one.difference),
-            percent(one.probability),
-            one.verdict,
-        ]
-        for one in comparison.classes
-    ]
-    print_table(["IoU", *names, "points", f"{names[1]} better", "95 %"], rows)
-    click.echo(comparison.sentence)
-
-
-def _print_classes(one: Evaluation) -> None:
-    rows = [
-        [
-            of_class.name,
-            _estimate(of_class.iou),
-            percent(of_class.accuracy.value),
-            percent(of_class.boundary_iou.value),
-            f"{of_class.num_frames}",
-        ]
-        for of_class in one.classes
-    ]
-    print_table(["class", "IoU (95 %)", "accuracy", "boundary IoU", "frames"], rows)
-
-
-def _head(one: Evaluation) -> str:
-    read_s, predict_s, count_s = one.seconds
-    total_s = read_s + predict_s + count_s
-    return (
-        f"{one.scoring.reference} ({one.engine_note}, views {one.scoring.views.words}): {len(one.frames)} frames in "
-        f"{duration(one.wall_s)}, {len(one.frames) / one.wall_s:.2f} frames/s by {one.workers}; "
-        f"prediction {100 * predict_s / total_s:.0f} %, reading {100 * read_s / total_s:.0f} %"
-    )
-
-
-def _estimate(estimate: Estimate) -> str:
-    """A figure with its interval: "61.2 % (58.0-64.1)"."""
-    if estimate.value is None or estimate.interval is None:
-        return "-"
-    low, high = estimate.interval
-    return f"{percent(estimate.value)} ({100 * low:.1f}-{100 * high:.1f})"
-
-
-def _points(difference: float | None) -> str:
-    return "-" if difference is None else f"{100 * difference:+.1f}"
