@@ -17,8 +17,9 @@ from roadbed.evaluation import Comparison, Evaluation
 from roadbed.inference.tiles import Tiles
 from roadbed.inference.views import Views
 from roadbed.report.evaluation import evaluation_page
-from roadbed.report.evaluation_frames import SIDES_PX, chosen
+from roadbed.report.evaluation_frames import chosen, differing
 from roadbed.report.evaluation_matrix import MOST_CLASSES, largest_confusions
+from roadbed.report.evaluation_panels import SIDES_PX
 from roadbed.report.evaluation_words import sentence_of_calibration
 
 HOSTILE = "<script>alert('x')</script>\"&amp; $\\frac{a}$ ]]> --> \x1b[31m\n\x00 日本 https://evil.example/"
@@ -28,7 +29,7 @@ def page_of(found: Evaluation, comparison: Comparison | None = None, **looks: An
     def seen(sample: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return look(sample, num_classes=found.labels.num_classes, **looks)
 
-    return checked_page(evaluation_page(found, seen, comparison))
+    return checked_page(evaluation_page(found, seen, None if comparison is None else (comparison, seen)))
 
 
 def pictures(page: Page) -> list[Image.Image]:
@@ -111,6 +112,29 @@ def test_two_beside_each_other() -> None:
     assert page.text.count("100.0 % of draws better") >= 5
     assert "road:2 beside road:1" in page.text
     assert "beside" not in page_of(first).text
+    assert "Where it loses most" not in page.text
+    assert "Where road:2 gains most" in page.text
+    gained = differing(first, second)
+    alts = [attributes["alt"] for attributes in page.all("img")]
+    assert alts[0] == f"Frame {gained[0][0].key}"
+    assert [alt.partition(":")[0] for alt in alts[1:4]] == ["Truth", "Road", "Road"]
+    assert f"{gained[0][0].key}: mIoU {100 * gained[0][1]:+.1f} points" in page.text
+    assert len(alts) == 2 * 4 + 9 * 4
+
+
+def test_two_that_do_not_differ() -> None:
+    page = page_of(evaluation(6), Comparison(evaluation(6), evaluation(6)))
+    assert "Frames that differ most" not in page.text
+    assert "these frames do not tell" in page.text
+
+
+def test_gains_and_losses_come_in_order() -> None:
+    first, second = evaluation(8, wrong=0.2), evaluation(8, wrong=0.21)
+    gains = [gain for _, gain in differing(first, second)]
+    assert gains == sorted(gains, reverse=True)
+    there = {frame.sample: gain for frame, gain in differing(first, second)}
+    back = {frame.sample: -gain for frame, gain in differing(second, first)}
+    assert there == pytest.approx(back)
 
 
 def test_very_many_classes_and_frames_of_noise_stay_small() -> None:
@@ -121,8 +145,9 @@ def test_very_many_classes_and_frames_of_noise_stay_small() -> None:
         masks = [noise.integers(0, 200, (600, 600)).astype(np.uint8) for _ in range(2)]
         return noise.integers(0, 256, (600, 600, 3)).astype(np.uint8), *masks
 
-    page = checked_page(evaluation_page(found, seen))
-    assert {attributes["width"] for attributes in page.all("img")} == {str(SIDES_PX[-1])}
+    comparison = Comparison(found, evaluation(9, num_classes=200, draws=100, wrong=0.1))
+    page = checked_page(evaluation_page(found, seen, (comparison, seen)))
+    assert {int(attributes["width"] or 0) for attributes in page.all("img")} < {*SIDES_PX[2:]}
     assert [attributes.get("scope") for attributes in page.all("th")].count("row") == MOST_CLASSES
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,20 +99,20 @@ def evaluate(
     from roadbed.storage import open_store
 
     choices = _choices(views, tile) | {"dilation": dilation, "is_calibrated": calibration}
-    _check_reach(workers, store, model, other or "", dataset)
+    _check_workers(threads, workers, (store, model, other or "", dataset))
     with connection(store, model, other or "", dataset, needs_ray=workers is not None):
         registry, data = Registry(open_store(store)), Dataset.open(dataset)
         subjects = [_Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
-        is_alone = any(subject.scoring.engine == ONE_AT_A_TIME for subject in subjects)
-        with _mapper(1 if is_alone else threads, workers) as mapper:
-            worked = _workers_words(1 if is_alone else threads, workers)
+        num_threads = _num_threads(threads, subjects)
+        worked = _workers_words(num_threads, workers)
+        with _mapper(num_threads, workers) as mapper:
             found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
         comparison = Comparison(*found) if other else None
+        print_evaluations(found, comparison)
+        if json_path is not None:
+            write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
         if page is not None:
-            _write_page(found[0], comparison, page)
-    if json_path is not None:
-        write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
-    print_evaluations(found, comparison)
+            _write_page(found, comparison, page)
     for name, path in (("scores", json_path), ("report", page)):
         if path is not None:
             click.echo(f"{name}: {path}")
@@ -159,12 +159,14 @@ def _choices(views: str | None, tile: str | None) -> dict[str, Any]:
     return seen if tile is None else seen | {"tiles": Tiles.parse(tile)}
 
 
-def _check_reach(workers: int | None, *uris: str) -> None:
-    """Raises UsageError if workers on other machines could not read what lies in a folder of this one."""
+def _check_workers(threads: int | None, workers: int | None, uris: Sequence[str]) -> None:
+    """Raises UsageError for both kinds, or if workers elsewhere could not read a folder of this machine."""
     from roadbed.errors import UsageError
     from roadbed.registry import looks_like_reference
     from roadbed.runtime.session import is_ray_remote
 
+    if workers is not None and threads is not None:
+        raise UsageError(f"--threads {threads} and --workers {workers}: frames are scored by one or the other")
     near = [
         uri for uri in uris if uri and not uri.startswith("s3://") and ("/" in uri or not looks_like_reference(uri))
     ]
@@ -176,28 +178,27 @@ def _check_reach(workers: int | None, *uris: str) -> None:
 
 
 @contextmanager
-def _mapper(threads: int | None, workers: int | None) -> Iterator[Mapper]:
+def _mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
     """Threads of this process, or tasks of the Ray that `connection` found."""
     from roadbed.data.parallel import Threads
-    from roadbed.errors import UsageError
 
     if workers is None:
-        yield Threads(_num_threads(threads))
+        yield Threads(num_threads)
         return
     from roadbed.runtime.map import ray_tasks
 
-    if threads is not None:
-        raise UsageError(f"--threads {threads} and --workers {workers}: frames are scored by one or the other")
     with ray_tasks(workers) as mapper:
         yield mapper
 
 
-def _num_threads(threads: int | None) -> int:
+def _num_threads(threads: int | None, subjects: Sequence[_Subject]) -> int:
+    if any(subject.scoring.engine == ONE_AT_A_TIME for subject in subjects):
+        return 1
     return threads or min(os.cpu_count() or 1, MOST_THREADS)
 
 
-def _workers_words(threads: int | None, workers: int | None) -> str:
-    number, noun = (_num_threads(threads), "thread") if workers is None else (workers, "Ray worker")
+def _workers_words(num_threads: int, workers: int | None) -> str:
+    number, noun = (num_threads, "thread") if workers is None else (workers, "Ray worker")
     return f"{number} {noun}{'s' * (number > 1)}"
 
 
@@ -208,10 +209,10 @@ def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, A
     return {"evaluations": [one.to_json() for one in found], "comparison": comparison.to_json()}
 
 
-def _write_page(evaluation: Evaluation, comparison: Comparison | None, page: Path) -> None:
+def _write_page(found: Sequence[Evaluation], comparison: Comparison | None, page: Path) -> None:
     from roadbed.evaluation import FrameScorer
     from roadbed.report.evaluation import evaluation_page
     from roadbed.report.files import write_text
 
-    look = FrameScorer(evaluation.scoring).look
-    write_text(page, evaluation_page(evaluation, look, comparison))
+    looks = [FrameScorer(one.scoring).look for one in found]
+    write_text(page, evaluation_page(found[0], looks[0], None if comparison is None else (comparison, looks[1])))

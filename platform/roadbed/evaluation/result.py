@@ -20,7 +20,6 @@ from roadbed.evaluation.tallies import Figures, FrameTally, Tallies
 FORMAT_VERSION = 1
 # The figures of a whole split, in the order in which they are told; all but the last are the better the higher.
 OVERALL = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou", "ece")
-PER_CLASS = ("iou_per_class", "accuracy_per_class", "boundary_iou_per_class")
 NAMES = {
     "miou": "mIoU",
     "pixel_accuracy": "pixel accuracy",
@@ -97,15 +96,17 @@ class Evaluation:
     def classes(self) -> list[ClassEstimates]:
         """Every class in id order."""
         truth_K = self.tallies.counts_KK.sum(axis=1)
-        frames_K = sum((frame.counts_KK.sum(axis=1) > 0).astype(int) for frame in self.frames)
+        frames_K = np.sum([frame.counts_KK.any(axis=1) for frame in self.frames], axis=0)
         return [
             ClassEstimates(
-                label_class.name,
-                *(self._of_class(name, number) for name in PER_CLASS),
+                name=name,
+                iou=self._of_class("iou_per_class", number),
+                accuracy=self._of_class("accuracy_per_class", number),
+                boundary_iou=self._of_class("boundary_iou_per_class", number),
                 pixels=int(truth_K[number]),
-                num_frames=int(np.asarray(frames_K)[number]),
+                num_frames=int(frames_K[number]),
             )
-            for number, label_class in enumerate(self.labels.classes)
+            for number, name in enumerate(self.labels.class_names)
         ]
 
     @cached_property

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -52,18 +53,21 @@ class Scoring:
         _check_classes(version, dataset)
         if not dataset.split(split).class_pixels.any():
             raise UsageError(f"{dataset.uri}: nothing is labelled in the split {split}; name another with --split")
-        views = Views.of_card(version.card())
-        where = (version.uri, dataset.uri, dataset.digest, split, engine)
-        return cls(version.name, version.number, *where, views=views)
+        return cls(
+            model=version.name,
+            number=version.number,
+            version_uri=version.uri,
+            dataset_uri=dataset.uri,
+            dataset_digest=dataset.digest,
+            split=split,
+            engine=engine,
+            views=Views.of_card(version.card()),
+        )
 
     @property
     def reference(self) -> str:
         """NAME:NUMBER."""
         return f"{self.model}:{self.number}"
-
-    def seen_as(self, other: Scoring) -> Scoring:
-        """The same version, seeing what `other` sees as it sees it."""
-        return replace(other, model=self.model, number=self.number, version_uri=self.version_uri, engine=self.engine)
 
 
 class FrameScorer:
@@ -82,34 +86,30 @@ class FrameScorer:
         Raises StoreError or DamagedError if it cannot be read, DataError if the dataset is not the one that was meant.
         """
         predictor, split, labels = self._opened()
+        ids = {"num_classes": labels.num_classes, "ignore_id": labels.ignore_id}
         began = time.perf_counter()
         image_HW3, truth_HW = split.read_sample(sample)
         read = time.perf_counter()
+        confidence_HW = None
         if self.scoring.is_calibrated:
             predicted_HW, confidence_HW = predictor.predict_with_confidence(image_HW3)
         else:
-            predicted_HW, confidence_HW = predictor.predict(image_HW3), None
+            predicted_HW = predictor.predict(image_HW3)
         predicted = time.perf_counter()
-        ignore_id, num_classes = labels.ignore_id, labels.num_classes
-        tally = FrameTally(
-            sample=sample,
-            key=split.key(sample),
-            counts_KK=confusion_counts(truth_HW, predicted_HW, num_classes=num_classes, ignore_id=ignore_id),
-            boundary_3K=boundary_counts(
-                truth_HW, predicted_HW, num_classes=num_classes, ignore_id=ignore_id, share=self.scoring.dilation
-            ),
-            calibration_3B=None
-            if confidence_HW is None
-            else calibration_counts(truth_HW, predicted_HW, confidence_HW, ignore_id=ignore_id),
-            seconds=(0.0, 0.0, 0.0),
-        )
-        return replace(tally, seconds=(read - began, predicted - read, time.perf_counter() - predicted))
+        counts_KK = confusion_counts(truth_HW, predicted_HW, **ids)
+        boundary_3K = boundary_counts(truth_HW, predicted_HW, **ids, share=self.scoring.dilation)
+        bins_3B = None
+        if confidence_HW is not None:
+            bins_3B = calibration_counts(truth_HW, predicted_HW, confidence_HW, ignore_id=labels.ignore_id)
+        seconds = (read - began, predicted - read, time.perf_counter() - predicted)
+        return FrameTally(sample, split.key(sample), counts_KK, boundary_3K, bins_3B, seconds)
 
     def look(self, sample: int) -> tuple[ImageArray, ImageArray, ImageArray]:
         """Frame, truth and prediction, for pictures."""
-        predictor, split, _ = self._opened()
-        image_HW3, truth_HW = split.read_sample(sample)
-        return image_HW3, truth_HW, predictor.predict(image_HW3)
+        with _one_thread():
+            predictor, split, _ = self._opened()
+            image_HW3, truth_HW = split.read_sample(sample)
+            return image_HW3, truth_HW, predictor.predict(image_HW3)
 
     def _opened(self) -> tuple[Predictor, Split, LabelSpace]:
         if not hasattr(self._here, "opened"):
@@ -123,17 +123,25 @@ def score_frames(
 ) -> tuple[list[FrameTally], float]:
     """The counts of `samples` in their order, whoever did them, and the seconds that it took by the clock."""
     counter = ProgressCounter(len(samples), progress)
-    threads_before = torch.get_num_threads()
     began = time.perf_counter()
-    try:
+    with _one_thread():
         frames = mapper.map(scorer, samples, count=lambda _: counter.count())
-    finally:
-        torch.set_num_threads(threads_before)
     return frames, time.perf_counter() - began
 
 
-def _open(scoring: Scoring) -> tuple[Predictor, Split, LabelSpace]:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Inside, torch computes with one thread in this thread, and with as many as before afterwards."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _open(scoring: Scoring) -> tuple[Predictor, Split, LabelSpace]:
+    torch.set_num_threads(1)  # of this thread or process, which is a worker's
     version = read_version(scoring.model, scoring.number, open_store(scoring.version_uri))
     opened = open_engine(version, scoring.engine, threads=1)
     dataset = Dataset.open(scoring.dataset_uri)

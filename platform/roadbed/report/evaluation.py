@@ -9,7 +9,7 @@ from html import escape
 
 from roadbed.evaluation import Comparison, Evaluation
 from roadbed.evaluation.result import NAMES
-from roadbed.report.evaluation_frames import Look, frames_card
+from roadbed.report.evaluation_frames import Look, differing_card, frames_card
 from roadbed.report.evaluation_matrix import confusion_card
 from roadbed.report.evaluation_pictures import reliability_for_page
 from roadbed.report.evaluation_sections import classes_card, comparison_card, lineage_card, time_card
@@ -20,12 +20,15 @@ from roadbed.report.sweep_table import one_line
 STYLE = "figures.css"
 
 
-def evaluation_page(evaluation: Evaluation, look: Look, comparison: Comparison | None = None) -> str:
-    """The whole page, as HTML, under 5 MB. `look` gives frame, truth and prediction of a sample."""
+def evaluation_page(evaluation: Evaluation, look: Look, compared: tuple[Comparison, Look] | None = None) -> str:
+    """The whole page, as HTML, under 5 MB. `look` gives frame, truth and prediction of a sample.
+
+    `compared` is what sets it beside another, and how that one sees a sample.
+    """
     scoring = evaluation.scoring
-    cards = [_head(evaluation, comparison)]
-    if comparison is not None:
-        cards.append(comparison_card(comparison))
+    cards = [_head(evaluation, compared[0] if compared else None)]
+    if compared is not None:
+        cards += [comparison_card(compared[0]), differing_card(compared[0], look, compared[1])]
     cards += [classes_card(evaluation), frames_card(evaluation, look), confusion_card(evaluation)]
     cards.append(f'<div class="pair">{_calibration_card(evaluation)}{time_card(evaluation)}</div>')
     cards.append(lineage_card(evaluation))
