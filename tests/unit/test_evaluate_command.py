@@ -165,7 +165,8 @@ def test_confidences_are_shares_of_the_mask_that_is_predicted(
 
 class TestCommand:
     def test_table_json_and_page(self, root: Path, tmp_path: Path, roadbed: Roadbed) -> None:
-        files = ("--json", tmp_path / "scores.json", "--page", tmp_path / "new" / "report.html")
+        folder = tmp_path / "new"
+        files = ("--json", tmp_path / "scores.json", "--page", folder / "report.html", "--pictures", folder / "frames")
         status, out, err = roadbed("evaluate", "road:1", f"{root}/blocks", "--store", root, "--threads", 2, *files)
         assert status == 0, err
         assert "road:1 (torch " in out
@@ -175,7 +176,9 @@ class TestCommand:
         assert found["model"]["reference"] == "road:1"
         assert found["views"] == "1"
         assert [frame["key"] for frame in found["frames"]] == [f"val_{number:03d}" for number in range(5)]
-        page = (tmp_path / "new" / "report.html").read_text()
+        page = (folder / "report.html").read_text()
+        shown = sorted(path.name.partition("-val_")[0] for path in (folder / "frames").iterdir())
+        assert shown == ["best-1", "middle-1", "worst-1"]
         assert page.count("<img ") == 3 * 4
         assert "road:1" in page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from roadbed.evaluation import Comparison, Evaluation
 from roadbed.inference.tiles import Tiles
 from roadbed.inference.views import Views
 from roadbed.report.evaluation import evaluation_page
-from roadbed.report.evaluation_frames import chosen, differing
+from roadbed.report.evaluation_frames import chosen, differing, save_frames
 from roadbed.report.evaluation_matrix import MOST_CLASSES, largest_confusions
 from roadbed.report.evaluation_panels import SIDES_PX
 from roadbed.report.evaluation_words import sentence_of_calibration
@@ -71,6 +72,16 @@ def test_frames_are_the_best_the_middle_and_the_worst() -> None:
     assert [picture.format for picture in pictures(page)] == ["JPEG", "PNG", "PNG", "JPEG"] * 9
     assert {picture.size for picture in pictures(page)} == {(SIDES_PX[0], 420)}
     assert {attributes["width"] for attributes in page.all("img")} == {str(SIDES_PX[0])}
+
+
+def test_frames_as_pictures_of_their_own(tmp_path: Path) -> None:
+    found = evaluation(3)
+    found = replace(found, frames=[replace(frame, key=f"../{HOSTILE}") for frame in found.frames])
+    paths = save_frames(found, look, tmp_path / "frames")
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "frames").iterdir()) == ["best", "middle", "worst"]
+    assert {path.parent for path in paths} == {tmp_path / "frames"}
+    with Image.open(paths[0]) as picture:
+        assert picture.width > 4 * 400
 
 
 def test_masks_keep_the_colours_of_the_classes() -> None:

@@ -64,6 +64,9 @@ ONE_AT_A_TIME = "inductor"
 @click.option("--compare", "other", metavar="OTHER", help="Score this model on the same frames: is it better?")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write everything there.")
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report there, as HTML.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Write best, middle and worst frames there."
+)
 @store_option
 def evaluate(
     model: str,
@@ -81,6 +84,7 @@ def evaluate(
     other: str | None,
     json_path: Path | None,
     page: Path | None,
+    pictures: Path | None,
     store: str,
 ) -> None:
     """Score MODEL (NAME@ALIAS, NAME:NUMBER or a uri) on a split of DATASET, with confidence intervals.
@@ -93,8 +97,9 @@ def evaluate(
     """
     from roadbed.cli.evaluation_table import print_evaluations
     from roadbed.data.dataset import Dataset
-    from roadbed.evaluation import Bootstrap, Comparison
+    from roadbed.evaluation import Bootstrap, Comparison, FrameScorer
     from roadbed.registry import Registry
+    from roadbed.report.evaluation_frames import save_frames
     from roadbed.report.files import write_text
     from roadbed.storage import open_store
 
@@ -113,7 +118,9 @@ def evaluate(
             write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
         if page is not None:
             _write_page(found, comparison, page)
-    for name, path in (("scores", json_path), ("report", page)):
+        if pictures is not None:
+            save_frames(found[0], FrameScorer(found[0].scoring).look, pictures)
+    for name, path in (("scores", json_path), ("report", page), ("pictures", pictures)):
         if path is not None:
             click.echo(f"{name}: {path}")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from roadbed.evaluation import Comparison, Evaluation
 from roadbed.evaluation.tallies import FrameTally
 from roadbed.report.evaluation_panels import Captioned, error_panel, figures, image_panel, mask_panel
 from roadbed.report.evaluation_sections import swatch
-from roadbed.report.overlay import PixelArray
+from roadbed.report.overlay import PixelArray, save_comparison
 from roadbed.report.page import card
 from roadbed.report.sweep_table import one_line
 from roadbed.words import percent
@@ -21,6 +23,7 @@ Look = Callable[[int], tuple[PixelArray, PixelArray, PixelArray]]
 
 # So many of each kind, at most.
 FRAMES_OF_KIND, FRAMES_OF_DIFFERENCE = 3, 2
+KEY_LETTERS = 100
 # Of the 5 MB of a page.
 MOST_LETTERS, MOST_LETTERS_OF_DIFFERENCES = 3_200_000, 1_300_000
 
@@ -36,6 +39,18 @@ def frames_card(evaluation: Evaluation, look: Look) -> str:
     told = "By the mIoU of each frame by itself. Black is not labelled; errors are red over the frame in grey."
     legend = _legend((mask_HW for parts in pixels.values() for mask_HW in parts[1:]), evaluation.labels)
     return card("Frames", f'<p class="faint">{told}</p>{legend}{figures(groups, most_letters=MOST_LETTERS)}')
+
+
+def save_frames(evaluation: Evaluation, look: Look, folder: Path) -> list[Path]:
+    """Write the same frames as PNGs of their own, KIND-PLACE-KEY.png: frame, truth, prediction and errors in a row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for title, frames in chosen(evaluation.ranked).items():
+        for place, (frame, _) in enumerate(frames, start=1):
+            path = folder / f"{title.lower()}-{place}-{re.sub(r'[^A-Za-z0-9._-]+', '-', frame.key)[:KEY_LETTERS]}.png"
+            save_comparison(*look(frame.sample), evaluation.labels, path, title=frame.key)
+            paths.append(path)
+    return paths
 
 
 def differing_card(comparison: Comparison, first_look: Look, second_look: Look) -> str:
