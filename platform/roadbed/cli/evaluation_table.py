@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def print_evaluations(found: Sequence[Evaluation], comparison: Comparison | None) -> None:
     """Figures of one version by class, or of two beside each other."""
     from roadbed.evaluation.result import NAMES
+    from roadbed.report.evaluation_words import points
 
     first = found[0]
     scoring = first.scoring
@@ -35,7 +36,7 @@ def print_evaluations(found: Sequence[Evaluation], comparison: Comparison | None
             one.name,
             percent(one.first),
             percent(one.second),
-            _points(one.difference),
+            points(one.difference),
             percent(one.probability),
             one.verdict,
         ]
@@ -75,7 +76,3 @@ def _estimate(estimate: Estimate) -> str:
         return "-"
     low, high = estimate.interval
     return f"{percent(estimate.value)} ({100 * low:.1f}-{100 * high:.1f})"
-
-
-def _points(difference: float | None) -> str:
-    return "-" if difference is None else f"{100 * difference:+.1f}"

@@ -62,9 +62,9 @@ def run_page(story: RunStory) -> str:
 def _head(figures: RunFigures) -> str:
     best, last = figures.best, figures.last
     rows = [
-        ("best mIoU", percent(best and best["miou"]), f"in epoch {best['epoch']}" if best else "not evaluated yet"),
-        ("its pixel accuracy", percent(best and best["pixel_accuracy"]), ""),
-        ("last mIoU", percent(last and last["miou"]), f"in epoch {last['epoch']}" if last else ""),
+        ("best mIoU", _score(best, "miou"), f"in epoch {best['epoch']}" if best else "not evaluated yet"),
+        ("its pixel accuracy", _score(best, "pixel_accuracy"), ""),
+        ("last mIoU", _score(last, "miou"), f"in epoch {last['epoch']}" if last else ""),
         ("loss at the end", "-" if figures.loss is None else f"{figures.loss:.4f}", "nats per pixel"),
         ("steps", str(figures.step), f"of {figures.num_steps or '?'}"),
         ("time", duration(figures.seconds), _speed(figures)),
@@ -75,6 +75,10 @@ def _head(figures: RunFigures) -> str:
     )
     reason = f"<p>{escape(one_line(figures.reason))}</p>" if figures.reason else ""
     return card("", f'<dl class="figures">{told}</dl>{reason}')
+
+
+def _score(line: Mapping[str, Any] | None, key: str) -> str:
+    return percent(None if line is None else float(line[key]))
 
 
 def _speed(figures: RunFigures) -> str:
