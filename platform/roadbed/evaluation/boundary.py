@@ -46,7 +46,7 @@ def boundary_counts(
 def _is_boundary(mask_HW: np.ndarray, width_px: int) -> np.ndarray:
     """Where a window around a pixel holds more than its class: its greatest and its least id differ."""
     # 255 is no class: outside the frame, as in the authors' code, is something else.
-    padded = cv2.copyMakeBorder(mask_HW, *[width_px] * 4, borderType=cv2.BORDER_CONSTANT, value=255)
+    padded = cv2.copyMakeBorder(mask_HW, width_px, width_px, width_px, width_px, cv2.BORDER_CONSTANT, value=255)
     window = np.ones((2 * width_px + 1,) * 2, np.uint8)
     differs = cv2.dilate(padded, window) != cv2.erode(padded, window)
     return np.asarray(differs[width_px:-width_px, width_px:-width_px])

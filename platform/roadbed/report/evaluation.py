@@ -64,6 +64,6 @@ def _calibration_card(evaluation: Evaluation) -> str:
 def _footer(evaluation: Evaluation) -> str:
     draws = evaluation.bootstrap
     return (
-        f"In brackets: within these bounds lie 95 % of {draws.num_draws} draws of the frames with repetition (seed "
-        f"{draws.seed}). Frames of one drive resemble each other, so for another drive they are too narrow."
+        f"Small, beside a figure: where it lies in 95 % of {draws.num_draws} draws of the frames with repetition (seed "
+        f"{draws.seed}). Frames of one drive resemble each other, so for another drive these bounds are too narrow."
     )
