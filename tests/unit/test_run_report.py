@@ -90,6 +90,12 @@ def test_a_run_that_was_not_evaluated_yet(tmp_path: Path) -> None:
     assert "It was not evaluated yet." in text
 
 
+def test_a_run_whose_spec_is_gone(tmp_path: Path) -> None:
+    text = page_of(replace(story_of(written(tmp_path)), spec_text="")).text
+    assert "spec.yaml" not in text
+    assert "workers 2" in text
+
+
 def test_many_steps_stay_small(tmp_path: Path) -> None:
     run = written(tmp_path, num_steps=3000)
     assert len(run_page(story_of(run)).encode()) < 200_000

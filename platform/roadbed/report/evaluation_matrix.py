@@ -58,10 +58,10 @@ def _table(names: list[str], shares_KK: ShareArray, shown: list[int]) -> str:
         rows += f'<tr><th scope="row">{escape(names[truth])}</th>{cells}</tr>'
     absent = len(names) - len(shown)
     rest = f" Not shown: {absent} classes that do not occur, or hardly." if absent else ""
-    caption = f"Rows are the truth, columns the prediction; per cent of the row's pixels.{rest}"
+    told = f"Rows are the truth, columns the prediction; per cent of the row's pixels.{rest}"
     return (
+        f'<p class="faint">{escape(told)}</p>'
         '<div class="scroll matrix" role="region" tabindex="0" aria-label="Confusion matrix"><table>'
-        f'<caption class="faint">{escape(caption)}</caption>'
         f'<thead><tr><th scope="col"><span>truth</span></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

@@ -53,7 +53,7 @@ def _draw(figure: Figure, bins_3B: np.ndarray) -> None:
     axes.plot(sure, shares, color=WINNER, marker="o", markersize=5, linewidth=1.6)
     axes.set_ylabel("right, %")
     axes.set_ylim(0, 100)
-    axes.annotate("as sure as right", (50, 50), (0, 4), textcoords="offset points", color=INK, ha="right", va="bottom")
+    axes.text(2, 96, "dashed: as sure as right", color=INK, va="top")
     count_axes.bar(left_B, 100 * pixels_B[there] / pixels_B.sum(), width, align="edge", color=SCORE_INKS[1])
     count_axes.set_ylabel("pixels, %")
     count_axes.set_xlabel("sure, %")

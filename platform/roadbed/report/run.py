@@ -140,6 +140,8 @@ def _attempt_words(claim: Mapping[str, Any]) -> str:
 
 
 def _spec(story: RunStory) -> str:
+    if not story.spec_text.strip():
+        return ""
     text = "\n".join(one_line(line) if line.strip() else "" for line in _kept_indents(story.spec_text))
     return card("Spec", f"<details><summary>All of spec.yaml</summary><pre>{escape(text)}</pre></details>")
 
