@@ -42,7 +42,7 @@ def print_evaluations(found: Sequence[Evaluation], comparison: Comparison | None
         ]
         for one in comparison.classes
     ]
-    print_table(["IoU", *names, "points", f"{names[1]} better", "95 %"], rows)
+    print_table(["IoU", *names, "points", f"{names[1]} better", "verdict"], rows)
     click.echo(comparison.sentence)
 
 
