@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from contrast import FAINT_WORDS
 
 MOST_BYTES = 5_000_000
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
@@ -75,3 +81,20 @@ def checked_page(text: str) -> Page:
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in page.all("svg"))
     assert all(attributes["alt"] for attributes in page.all("img"))
     return page
+
+
+@contextmanager
+def opened(browser: Any, path: Path, *, size_px: tuple[int, int], scheme: str) -> Iterator[Any]:
+    """The file in a window of (width, height); in the end nothing was said, asked of the net, or is too faint."""
+    problems: list[str] = []
+    context = browser.new_context(viewport=dict(zip(("width", "height"), size_px, strict=True)), color_scheme=scheme)
+    page = context.new_page()
+    page.on("console", lambda said: problems.append(said.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    assert not page.evaluate(FAINT_WORDS), "words that can hardly be told from their ground"
+    assert problems == []
+    context.close()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contrast import FAINT_WORDS
+from pages import opened
 from roadbed.data.doctor import examine
 from roadbed.data.doctor.recognise import recognise
 from roadbed.data.sources.painted import paint_folder
@@ -54,25 +54,15 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_it_opens_without_errors_and_without_sideways_scrolling(
     browser: Any, path: Path, size: tuple[int, int], scheme: str
 ) -> None:
-    problems: list[str] = []
-    context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme)
-    page = context.new_page()
-    page.on("console", lambda said: problems.append(said.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
-    page.goto(path.as_uri())
-    for summary in page.locator("summary").all():
-        summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
-    assert page.locator("script").count() == 0
-    for picture in page.locator("img").all():
-        assert picture.get_attribute("alt")
-        assert picture.evaluate("one => one.naturalWidth") > 100
-        box = picture.bounding_box()
-        assert box["x"] + box["width"] <= size[0]
-    for link in page.locator(".index a").all():
-        assert page.locator(link.get_attribute("href")).count() == 1
-    assert not page.evaluate(FAINT_WORDS), "words that can hardly be told from their ground"
-    assert problems == []
-    context.close()
+    with opened(browser, path, size_px=size, scheme=scheme) as page:
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        assert page.locator("script").count() == 0
+        for picture in page.locator("img").all():
+            assert picture.get_attribute("alt")
+            assert picture.evaluate("one => one.naturalWidth") > 100
+            box = picture.bounding_box()
+            assert box["x"] + box["width"] <= size[0]
+        for link in page.locator(".index a").all():
+            assert page.locator(link.get_attribute("href")).count() == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contrast import FAINT_WORDS
+from pages import opened
 from roadbed.report.run import RunStory, run_page
 from roadbed.runs import RunFigures
 
@@ -47,19 +47,10 @@ def test_it_opens_without_errors_and_without_sideways_scrolling(
 ) -> None:
     path = tmp_path / "run.html"
     path.write_text(run_page(story()), encoding="utf-8")
-    problems: list[str] = []
-    context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme)
-    page = context.new_page()
-    page.on("console", lambda said: problems.append(said.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
-    page.goto(path.as_uri())
-    page.locator("summary").click()
-    assert page.locator("pre").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
-    assert page.locator("script, img").count() == 0
-    drawing = page.locator("svg:visible")
-    assert drawing.get_attribute("class") == f"curves-{'wide' if size == DESKTOP else 'narrow'}"
-    assert not page.evaluate(FAINT_WORDS), "words that can hardly be told from their ground"
-    assert problems == []
-    context.close()
+    with opened(browser, path, size_px=size, scheme=scheme) as page:
+        page.locator("summary").click()
+        assert page.locator("pre").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        assert page.locator("script, img").count() == 0
+        drawing = page.locator("svg:visible")
+        assert drawing.get_attribute("class") == f"curves-{'wide' if size == DESKTOP else 'narrow'}"
