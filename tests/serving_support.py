@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,36 @@ from roadbed.serving.follower import Follower
 from roadbed.serving.service import Service
 from roadbed.spec import ModelSpec
 from roadbed.spec.serve import ServeSpec
-from roadbed.telemetry import METRICS
+from roadbed.telemetry import NoMetrics
 
 SPEC = ModelSpec(weights="none", head_channels=16)
 SCORES = {"miou": 0.5, "pixel_accuracy": 0.8, "mean_accuracy": 0.6, "iou_per_class": {}}
 
 
+def name_of(name: str, labels: Iterable[str]) -> str:
+    return "/".join([name, *labels])
+
+
 class Counted:
-    """A sink that remembers."""
+    """A sink that remembers; of a histogram, how many values it has."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
+        self.told = NoMetrics()
 
-    def set(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = value
+    def set(self, name: str, value: float, *labels: str) -> None:
+        self.told.set(name, value, *labels)
+        self.values[name_of(name, labels)] = value
 
-    def add(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = self.values.get(name, 0.0) + value
+    def add(self, name: str, value: float, *labels: str) -> None:
+        self.told.add(name, value, *labels)
+        key = name_of(name, labels)
+        self.values[key] = self.values.get(key, 0.0) + value
+
+    def observe(self, name: str, values: Iterable[float], *labels: str) -> None:
+        self.told.observe(name, [], *labels)
+        key = name_of(name, labels)
+        self.values[key] = self.values.get(key, 0.0) + len([*values])
 
 
 class Clock:
@@ -77,7 +91,8 @@ def promote(registry: Registry, number: int) -> None:
 
 def made(registry: Registry, metrics: Counted | None = None, clock: Clock | None = None, **spec: Any) -> Service:
     serve = ServeSpec.parse({"model": "road@champion", "engine": "torch"} | spec, origin="test")
-    return Service(serve, Follower(serve, registry, metrics=metrics or Counted(), clock=clock or Clock()))
+    metrics = metrics or Counted()
+    return Service(serve, Follower(serve, registry, metrics=metrics, clock=clock or Clock()), metrics=metrics)
 
 
 def pixels(height: int = 48, width: int = 64) -> np.ndarray:

@@ -108,7 +108,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         group,
         start_id=config["start_id"],
         passing=PASSING,
-        sink=RayMetrics(job.name) if group.is_first else None,
+        sink=RayMetrics(job.name),
         num_threads=job.workers.cpus_per_worker,
         on_epoch=ray.train.report,
         notice=preemption_notice,

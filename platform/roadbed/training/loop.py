@@ -208,7 +208,7 @@ class Training:
             "data_wait_share": round(waited_s / elapsed_s, 4),
             "at": round(time.time(), 3),
         }
-        self._settlement.expect(UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s, norm))
+        self._settlement.expect(UnsettledStep(line, own_loss, batch.samples, num_samples, norm))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
