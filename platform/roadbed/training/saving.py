@@ -61,7 +61,7 @@ class Saving:
         self._held_step = position.step
         if self.writer is None:
             return
-        with self._telling():
+        with self._group.watch.counted_as("checkpoint"):
             checkpoint = self._learner.checkpoint(
                 sound_losses=self._settlement.losses.sound,
                 is_unscored=position.batch == self._batches_per_epoch,
@@ -112,17 +112,12 @@ class Saving:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """What the writer meets within is raised on every worker; its trouble is told."""
-        with self._telling(), self._group.together():
+        before = self._group.watch.phase
+        self._group.watch.move("saving")
+        with self._group.together():
             yield
             if self.writer is not None:
                 self._journal.checkpoint(self.writer.trouble, self.writer.take_written())
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """The watch is told of saving within."""
-        before = self._group.watch.phase
-        self._group.watch.move("saving")
-        yield
         self._group.watch.move(before)
 
     def finish(self) -> None:

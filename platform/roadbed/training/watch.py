@@ -35,6 +35,7 @@ class Watch:
         self._since = clock()
         self._spent: dict[Spent, float] = {}
         self._passes: list[Passes] = []
+        self._instead: Spent | None = None
         self.phase: Phase = "starting"
         self.step = 0
         self.num_moves = 0
@@ -56,6 +57,15 @@ class Watch:
         self.move(before)
         self.num_meetings += 1
 
+    @contextmanager
+    def counted_as(self, spent: Spent) -> Iterator[None]:
+        """Time within counts as `spent`, whatever the phase is called."""
+        self._account()
+        self._instead = spent
+        yield
+        self._account()
+        self._instead = None
+
     def passed(self, passes: Passes) -> None:
         """The network was gone through; `passes` is asked for how long when all of that is done, by `take_spent`."""
         self._passes.append(passes)
@@ -74,6 +84,6 @@ class Watch:
         return taken
 
     def _account(self) -> None:
-        now, spent = self._clock(), _SPENT[self.phase]
+        now, spent = self._clock(), self._instead or _SPENT[self.phase]
         self._spent[spent] = self._spent.get(spent, 0.0) + now - self._since
         self._since = now
