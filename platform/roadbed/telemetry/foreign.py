@@ -20,6 +20,7 @@ class Foreign:
 
 
 _PROMETHEUS = "https://prometheus.io/docs/concepts/jobs_instances/"
+_ALERTS = "https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/"
 _REPORTER = "ray 2.60, ray/dashboard/modules/reporter/reporter_agent.py"
 _AUTOSCALER = "ray 2.60, ray/autoscaler/_private/prom_metrics.py"
 _INGRESS = "ray 2.60, ray/serve/_private/request_ingress_metrics.py"
@@ -33,6 +34,8 @@ FOREIGN_METRICS: dict[str, Foreign] = {
     foreign.name: foreign
     for foreign in (
         Foreign("up", "Prometheus", "1 for a target that was scraped", _PROMETHEUS, ("job", "instance")),
+        Foreign("ALERTS", "Prometheus", "1 for an alert that is pending or fires", _ALERTS,
+                ("alertname", "alertstate")),
         Foreign("ray_node_cpu_utilization", "Ray", "CPU in use on a node, percent", _REPORTER, ("ip",)),
         Foreign("ray_node_mem_used", "Ray", "memory in use on a node, bytes", _REPORTER, ("ip",)),
         Foreign("ray_node_mem_total", "Ray", "memory of a node, bytes", _REPORTER, ("ip",)),
@@ -60,6 +63,8 @@ FOREIGN_METRICS: dict[str, Foreign] = {
                 ("namespace", "cronjob")),
         Foreign("kube_job_status_failed", "kube-state-metrics", "pods of a Job that failed, with the reason", _JOBS,
                 ("namespace", "job_name", "reason")),
+        Foreign("kube_job_owner", "kube-state-metrics", "1 for a Job, with who made it", _JOBS,
+                ("namespace", "job_name", "owner_kind", "owner_name")),
         Foreign("DCGM_FI_DEV_GPU_UTIL", "DCGM exporter", "use of a GPU, percent", _DCGM, ("gpu", "Hostname")),
         Foreign("DCGM_FI_DEV_FB_USED", "DCGM exporter", "memory in use on a GPU, MiB", _DCGM, ("gpu", "Hostname")),
         Foreign("DCGM_FI_DEV_XID_ERRORS", "DCGM exporter", "number of the last error of a GPU", _DCGM,
