@@ -16,7 +16,7 @@ CHART = Path(__file__).parents[1] / "helm" / "roadbed"
 ALERTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CHART / "alerts").glob("*.yaml"))}
 RECORDINGS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CHART / "recordings").glob("*.yaml"))}
 
-_AGGREGATED = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*(?:\([^)]*\))?")
+_AGGREGATED = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\b\s*(?:\([^)]*\))?")
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTORS = re.compile(r"\{[^}]*\}")
 _RANGES = re.compile(r"\[[^\]]*\]|\boffset\s+\w+")
