@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,36 +18,10 @@ from roadbed.serving.follower import Follower
 from roadbed.serving.service import Service
 from roadbed.spec import ModelSpec
 from roadbed.spec.serve import ServeSpec
-from roadbed.telemetry import NoMetrics
+from sinks import Counted
 
 SPEC = ModelSpec(weights="none", head_channels=16)
 SCORES = {"miou": 0.5, "pixel_accuracy": 0.8, "mean_accuracy": 0.6, "iou_per_class": {}}
-
-
-def name_of(name: str, labels: Iterable[str]) -> str:
-    return "/".join([name, *labels])
-
-
-class Counted:
-    """A sink that remembers; of a histogram, how many values it has."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self.told = NoMetrics()
-
-    def set(self, name: str, value: float, *labels: str) -> None:
-        self.told.set(name, value, *labels)
-        self.values[name_of(name, labels)] = value
-
-    def add(self, name: str, value: float, *labels: str) -> None:
-        self.told.add(name, value, *labels)
-        key = name_of(name, labels)
-        self.values[key] = self.values.get(key, 0.0) + value
-
-    def observe(self, name: str, values: Iterable[float], *labels: str) -> None:
-        self.told.observe(name, [], *labels)
-        key = name_of(name, labels)
-        self.values[key] = self.values.get(key, 0.0) + len([*values])
 
 
 class Clock:

@@ -118,7 +118,9 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
 
 
 def test_names_of_series_are_found_in_expressions() -> None:
-    found = series_of('sum by (le, run) (rate(one_bucket{run=~"a|two"}[5m] offset 1h)) / on (x) group_left three:four_5m')
+    found = series_of(
+        'sum by (le, run) (rate(one_bucket{run=~"a|two"}[5m] offset 1h)) / on (x) group_left three:four_5m'
+    )
     assert found == {"one_bucket", "three:four_5m"}
     assert series_of("time() - max(one) > 0.5e3 and on (run) two or vector(0)") == {"one", "two"}
 
@@ -218,7 +220,7 @@ def test_a_run_makes_few_series() -> None:
     first, others = 0, 0
     for name, metric in METRICS.items():
         if not name.startswith("roadbed_serve"):
-            number = (len(metric.buckets) + 3 if metric.buckets else 1)
+            number = len(metric.buckets) + 3 if metric.buckets else 1
             for label in metric.labels:
                 number *= sizes[label]
             first += number

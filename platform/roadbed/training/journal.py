@@ -65,6 +65,10 @@ class Journal:
         if norm is not None:
             self._sink.set("roadbed_train_gradient_norm", norm)
         self._sink.add("roadbed_train_images", num_samples)
+        self.spent(spent)
+
+    def spent(self, spent: Mapping[Spent, float]) -> None:
+        """What time went into, in seconds, since it was told last."""
         for what, seconds in spent.items():
             self._sink.add("roadbed_train_phase_seconds", seconds, what)
 

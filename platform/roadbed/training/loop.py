@@ -127,6 +127,7 @@ class Training:
                 self._epoch()
             self.saving.release()
             self.saving.finish()
+        self.journal.spent(self.group.watch.take_spent())
         return self.learner.scores
 
     @property
@@ -262,6 +263,7 @@ class Training:
         seconds = time.perf_counter() - began
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         self.group.watch.move(before)
+        self.journal.spent(self.group.watch.take_spent())
         return scores.miou
 
     def _evaluated(self, done: int, total: int) -> None:
