@@ -115,25 +115,30 @@ class Dashboard:
             "refresh": "30s",
             "time": {"from": self.since, "to": "now"},
             "timezone": "browser",
-            "links": [_LINKS],
+            "links": [_link("roadbed", "dashboards", tags=("roadbed",))],
             "templating": {"list": [_SOURCES, *map(_variable, self.variables)]},
             "annotations": {"list": [_GRAFANAS_OWN, *map(_annotation, self.annotations)]},
             "panels": _laid_out(self.rows),
         }
 
 
-_LINKS = {
-    "title": "roadbed",
-    "type": "dashboards",
-    "tags": ["roadbed"],
-    "asDropdown": True,
-    "includeVars": True,
-    "keepTime": True,
-    "targetBlank": False,
-    "icon": "external link",
-    "tooltip": "the other dashboards of roadbed",
-    "url": "",
-}
+def _link(
+    title: str, kind: str, *, url: str = "", tags: tuple[str, ...] = (), target_blank: bool = False
+) -> dict[str, Any]:
+    return {
+        "title": title,
+        "type": kind,
+        "url": url,
+        "tags": [*tags],
+        "asDropdown": kind == "dashboards",
+        "includeVars": kind == "dashboards",
+        "keepTime": kind == "dashboards",
+        "targetBlank": target_blank,
+        "icon": "external link",
+        "tooltip": title,
+    }
+
+
 _SOURCES = {
     "name": "datasource",
     "label": "Prometheus",
@@ -229,7 +234,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
     if panel.runbook is not None:
         url = f"{RUNBOOKS}/{panel.runbook}.md"
-        made["links"] = [{"title": "what to do", "url": url, "targetBlank": True}]
+        made["links"] = [_link("what to do", "link", url=url, target_blank=True)]
     if panel.kind == "table":
         hidden = {"Time": True, "__name__": True} | dict.fromkeys(panel.hides, True)
         made["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -62,6 +63,12 @@ def used_series() -> set[str]:
 def test_the_files_are_what_the_code_says() -> None:
     found = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
     assert found == texts(), "run `python -m dashboards` in tests/"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_grafana_can_read_it(name: str) -> None:
+    schema = json.loads((ROOT / "tests" / "grafana_dashboard.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(FILES[name])
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=titles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_traffic_is_told_once_also_while_the_training_stands_still(monkeypatch: 
         stats.count(requests=3, retries=2, failures=1, damaged=1, bytes_read=10, bytes_written=20)
         stats.took(0.1)
         while sink.values.get("roadbed_store_failures/dataset", 0.0) < 1:
-            pass
+            time.sleep(0.001)
         traffic.tell()
         stats.count(requests=1)
     assert {key: value for key, value in sink.values.items() if value} == {
