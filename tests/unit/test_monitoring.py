@@ -172,6 +172,7 @@ def test_every_alert_has_a_runbook_that_names_it_and_cases(name: str) -> None:
     assert alert["alert"] == "Roadbed" + name.title().replace("-", "")
     page = ROOT / alert["annotations"]["runbook_url"].partition("/blob/main/")[2]
     assert alert["alert"] in page.read_text().partition("\n")[0]
+    assert f"[{alert['alert']}](runbooks/{page.name})" in (ROOT / "docs" / "monitoring.md").read_text()
     assert CASES[name]["fires"]
     assert CASES[name]["quiet"]
     wanted = set(re.findall(r"\{\{ \$labels\.(\w+)", str(alert["annotations"])))
