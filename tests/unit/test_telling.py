@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,11 +19,14 @@ from roadbed.storage import StoreStats, open_store
 from roadbed.telemetry import NoMetrics
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
+from roadbed.training.journal import Journal
 from roadbed.training.traffic import Traffic
-from roadbed.training.watch import Watch
+from roadbed.training.watch import Spent, Watch
 from serving_support import made, pixels, promote, publish, saved
 from sinks import Counted
 from support import Clock, blocks_dataset, blocks_job
+
+PHASES: tuple[Spent, ...] = get_args(Spent)
 
 
 class BreaksAtStep(Counted):
@@ -65,6 +69,26 @@ def test_a_training_tells_what_it_did(tmp_path: Path) -> None:
     assert told["roadbed_store_read_bytes/dataset"] > 0
     assert told["roadbed_store_written_bytes/run"] > told["roadbed_checkpoint_bytes"]
     assert told["roadbed_data_ranges"] >= num_samples
+
+
+def test_a_step_and_a_request_tell_little(tmp_path: Path) -> None:
+    """What telling costs is this number of calls times some microseconds (docs/monitoring.md)."""
+    sink, spent = Counted(), Watch().take_spent()
+    journal = Journal(None, sink, num_steps=10)
+    line = {"step": 1, "epoch": 0, "loss": 1.0, "learning_rate": 0.1}
+    journal.step(line, num_samples=4, spent=dict.fromkeys((*spent, *PHASES), 0.1), norm=1.0)
+    assert sink.num_calls <= 14
+    registry, sink = Registry(open_store(str(tmp_path))), Counted()
+    promote(registry, publish(registry))
+    service = made(registry, sink)
+    service.follower.look()
+    client = TestClient(make_app(service))
+    client.post("/v1/segment", content=saved(pixels()))
+    service._worker.submit(lambda: None).result()
+    before = sink.num_calls
+    client.post("/v1/segment", content=saved(pixels()))
+    service.stop()
+    assert sink.num_calls - before <= 9
 
 
 def test_the_norm_of_gradients_that_nobody_clips_is_told_now_and_then(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Saving:
         with self._group.together():
             if self.writer is not None:
                 self.writer.finish()
-                self._journal.checkpoint(self.writer.trouble, self.writer.take_written())
+                self._journal.checkpoint(None, self.writer.take_written())
 
     def close(self) -> None:
         """Let a write that has begun end, whatever its outcome."""
