@@ -142,22 +142,41 @@ def test_every_series_is_in_a_table_and_every_table_is_used() -> None:
     assert set(FOREIGN_METRICS) - used == set(), "nobody looks at it"
 
 
-def test_labels_of_expressions_are_those_of_the_tables() -> None:
-    labels: dict[str, set[str]] = {}
+def labels_by_series() -> dict[str, set[str]]:
+    """The labels of every series of the tables, and of those that are recorded."""
+    labels = {series: {*metric.labels} for metric in STATE_METRICS.values() for series in metric.series}
     for metric in METRICS.values():
-        for series in metric.series:
-            labels[f"{RAY_PREFIX}{series}"] = {"run", "WorkerId", *metric.labels}
-    for metric in STATE_METRICS.values():
-        for series in metric.series:
-            labels[series] = {*metric.labels}
-    for foreign in FOREIGN_METRICS.values():
-        labels[foreign.name] = {"ray_io_cluster", *foreign.labels}
+        labels |= {f"{RAY_PREFIX}{series}": {"run", "WorkerId", "le", *metric.labels} for series in metric.series}
+    labels |= {foreign.name: {"ray_io_cluster", *foreign.labels} for foreign in FOREIGN_METRICS.values()}
+    return labels | {series: grouped(expression) for series, expression in recorded_series().items()}
+
+
+def grouped(expression: str) -> set[str]:
+    """The labels that an expression groups or matches by."""
+    found = re.findall(r"\b(?:by|on|ignoring)\s*\(([^)]*)\)", expression)
+    return {label.strip() for labels in found for label in labels.split(",") if label.strip()}
+
+
+def test_labels_of_expressions_are_those_of_the_tables() -> None:
+    labels = labels_by_series()
     rules = {name: alert["expr"] for name, alert in ALERTS.items()} | recorded_series()
     for where, expression in (expressions() | rules).items():
-        for series, selector in re.findall(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}", without_variables(expression)):
+        plain = without_variables(expression)
+        for series, selector in re.findall(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}", plain):
             asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"[^"]*"', '""', selector)))
-            if series in labels:
-                assert asked <= labels[series], f"{where}: {series}"
+            assert asked <= labels[series], f"{where}: {series}"
+        assert grouped(plain) <= set().union(*(labels[series] for series in series_of(plain))), where
+
+
+def test_legends_and_words_speak_of_labels_that_are_there() -> None:
+    labels = labels_by_series()
+    told = [(target["expr"], target["legendFormat"]) for _, panel in PANELS for target in panel["targets"]]
+    for board in FILES.values():
+        told += [(one["expr"], one["textFormat"]) for one in board["annotations"]["list"] if "expr" in one]
+    for expression, legend in told:
+        there = set().union(*(labels[one] for one in series_of(without_variables(expression))))
+        left = grouped(expression) if " by (" in expression else there
+        assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= left, (expression, legend)
 
 
 def test_foreign_series_say_where_they_are_documented() -> None:
