@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboards.parts import Dashboard, Panel, Query, Row, Variable, bad_above
+from dashboards.shared import UP
 
 _RUN = '{run=~"$run"}'
 
@@ -79,7 +80,7 @@ _EXPORTER = Row(
     (
         Panel("Up", "1 while Prometheus gets an answer of the exporter.", "short",
               (Query('max(up{job="roadbed-exporter"})', "exporter"),), kind="state-timeline", width=6,
-              thresholds=((None, "red"), (1, "green")), runbook="exporter-down"),
+              thresholds=((None, "red"), (1, "green")), mappings=UP, runbook="exporter-down"),
         Panel("Age", "How old what it tells is, part by part; it reads every 30 s when asked.", "s",
               (Query("max by (part) (roadbed_exporter_cache_age_seconds)", "{{part}}"),
                Query("max by (part) (roadbed_exporter_read_seconds)", "{{part}} took")), width=6, lowest=0),

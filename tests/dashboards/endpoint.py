@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.parts import Annotation, Dashboard, Panel, Query, Row, Variable, bad_above
-from dashboards.shared import PROMOTIONS
+from dashboards.shared import PROMOTIONS, UP
 
 _RUN = '{run=~"$endpoint"}'
 
@@ -59,7 +59,7 @@ _REPLICAS = Row(
         Panel("Ready", "1 while KubeRay finds the endpoint ready.", "short",
               (Query('max by (namespace, name) (kuberay_service_condition_ready{condition="true", name=~".*-endpoint"})',
                      "{{namespace}}/{{name}}"),), kind="state-timeline",
-              thresholds=((None, "red"), (1, "green")), runbook="endpoint-not-ready"),
+              thresholds=((None, "red"), (1, "green")), mappings=UP, runbook="endpoint-not-ready"),
     ),
 )  # fmt: skip
 

@@ -13,10 +13,7 @@ PROMOTIONS = Annotation(
     "purple",
 )
 
-RUN_COLORS = {
-    "running": "green", "retrying": "orange", "finished": "blue", "failed": "red", "lost": "red", "stopped": "gray",
-    "unstarted": "gray",
-}  # fmt: skip
+UP = {"0": ("no", "red"), "1": ("yes", "green")}
 
 
 def hardware(width: int = 8) -> tuple[Panel, ...]:
