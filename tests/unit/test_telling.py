@@ -185,8 +185,8 @@ def test_confidence_is_that_of_the_middle(tmp_path: Path, size_px: tuple[int, in
 def test_classes_are_sampled_and_told_every_few_seconds() -> None:
     clock, sink = Clock(), Counted()
     drift = Drift(sink, clock=clock)
-    mask_HW = np.full((8, 8), 3, np.uint8)
-    mask_HW[4:] = 1
+    mask_HW = np.full((16, 16), 3, np.uint8)
+    mask_HW[8:] = 1
     drift.answered(mask_HW, CAMVID_11)
     assert not sink.values
     clock.sleep(TELL_S)

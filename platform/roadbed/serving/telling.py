@@ -1,7 +1,7 @@
 """What an endpoint tells of its requests and answers: codes, classes, confidence. All of it by a MetricSink.
 
 Classes and confidence show drift: what answers are made of, to be held against what the version learnt from. Both are
-samples, so that a request costs next to nothing: one pixel of 16, told every few seconds; and one frame now and then
+samples, so that a request costs next to nothing: one pixel of 64, told every few seconds; and one frame now and then
 goes through the network once more, for masks alone do not say how sure they are.
 """
 
@@ -24,7 +24,7 @@ TELL_S = 5.0
 JUDGE_S = 10.0
 JUDGE_SHARE = 1 / 200
 """At most so much of the engine's time goes into confidences."""
-_EVERY_PX = 4
+_EVERY_PX = 8
 
 
 class Metered:

@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = table(
     Metric("roadbed_serve_model_version", "gauge", "number of the version that a replica answers with"),
     Metric("roadbed_serve_swaps", "counter", "versions that a replica put in the place of the one before"),
     Metric("roadbed_serve_swap_failures", "counter", "attempts to take up a version that left the old one serving"),
-    Metric("roadbed_serve_class_pixels", "counter", "pixels that were answered with a class; one of 16 is counted",
+    Metric("roadbed_serve_class_pixels", "counter", "pixels that were answered with a class; one of 64 is counted",
            ("class",)),
     Metric("roadbed_serve_training_share", "gauge", "share of a class among the pixels that the version learnt from, "
            "0 to 1", ("class",)),

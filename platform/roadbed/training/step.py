@@ -166,7 +166,7 @@ class _PassTimes:
         if not self._is_cuda:
             self._marks.append(time.perf_counter())
             return
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         self._marks.append(event)
 
@@ -179,7 +179,7 @@ class _PassTimes:
         if not self._is_cuda:
             return float(sum(ends) - sum(begins))
         ends[-1].synchronize()
-        return sum(begin.elapsed_time(end) for begin, end in zip(begins, ends, strict=True)) / 1e3
+        return float(sum(begin.elapsed_time(end) for begin, end in zip(begins, ends, strict=True)) / 1e3)
 
 
 def _check_compiler() -> None:

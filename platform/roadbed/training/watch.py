@@ -78,7 +78,7 @@ class Watch:
         self._passes.clear()
         if seconds:
             forward_s, backward_s = (sum(column) for column in zip(*seconds, strict=True))
-            around: Spent = max(("other", "start"), key=lambda spent: taken.get(spent, 0.0))  # type: ignore[assignment]
+            around: Spent = max(("other", "start"), key=lambda spent: taken.get(spent, 0.0))
             taken[around] = max(0.0, taken[around] - forward_s - backward_s)
             taken |= {"forward": forward_s, "backward": backward_s}
         return taken
