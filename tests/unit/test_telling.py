@@ -20,6 +20,7 @@ from roadbed.telemetry import NoMetrics
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.group import Group
 from roadbed.training.journal import Journal
+from roadbed.training.publish import make_card
 from roadbed.training.traffic import Traffic
 from roadbed.training.watch import Spent, Watch
 from serving_support import made, pixels, promote, publish, saved
@@ -214,6 +215,15 @@ def test_confidence_takes_a_small_part_of_the_time_however_slow_it_is() -> None:
         assert not drift.is_judging_due()
         clock.sleep(0.2)
     assert sink.values == {"roadbed_serve_judged_frames": 2, "roadbed_serve_judged_confidence": 1.0}
+
+
+def test_a_card_says_what_was_learnt_from(tmp_path: Path) -> None:
+    dataset = blocks_dataset(f"file://{tmp_path}/blocks")
+    card = make_card(blocks_job(tmp_path), dataset, {"normalization": {}, "scores": {}, "precision": "fp32"})
+    shares, pixels_K = card["dataset"]["class_shares"], dataset.split("train").class_pixels
+    assert list(shares) == ["Red", "Green", "Blue"]
+    assert shares["Red"] == pytest.approx(pixels_K[0] / pixels_K.sum(), abs=1e-6)
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_what_the_table_does_not_have_is_refused() -> None:
