@@ -42,11 +42,11 @@ def series_of(expression: str) -> set[str]:
     return set(_NAMES.findall(bare)) - _WORDS
 
 
-def without_variables(expression: str) -> str:
-    """What Grafana makes of an expression before Prometheus reads it."""
-    for variable, value in {"$__rate_interval": "1m", "$__range": "6h"}.items():
+def without_variables(expression: str, *, choice: str = "x") -> str:
+    """What Grafana makes of an expression before Prometheus reads it, where `choice` is chosen of every variable."""
+    for variable, value in {"$__rate_interval": "5m", "$__range": "6h"}.items():
         expression = expression.replace(variable, value)
-    return re.sub(r"\$\w+", "x", expression)
+    return re.sub(r"\$\w+", lambda _: choice, expression)
 
 
 def promtool(*arguments: str) -> str:
