@@ -23,7 +23,7 @@ LABELS = {
     "split": ("train",), "part": ("runs",), "job": ("roadbed-exporter",), "instance": ("one",), "ip": ("10.0.0.1",),
     "alertname": ("RoadbedDrift",), "alertstate": ("firing",), "GpuIndex": ("0",), "gpu": ("0",), "Hostname": ("n1",),
     "NodeType": ("head",), "ray_io_cluster": ("c1",), "route": ("/",), "method": ("POST",),
-    "application": ("roadbed",), "status_code": ("200", "500"), "deployment": ("segment",), 
+    "application": ("roadbed",), "status_code": ("200", "500"), "deployment": ("segment",),
     "name": ("roadbed-endpoint",),
     "namespace": ("roadbed",), "deployment_status": ("Initializing",), "condition": ("true", "false"),
     "cronjob": ("roadbed-nightly",), "job_name": ("roadbed-nightly-1",), "reason": ("BackoffLimitExceeded",),

@@ -23,7 +23,7 @@ class RayMetrics:
     """A `roadbed.telemetry.MetricSink` over `ray.util.metrics`; every series carries the run's name.
 
     A value costs some microseconds: Ray hands it to its own threads, which tell the node's agent every ten seconds.
-    Gauges are told as long as the process lives.
+    Gauges are told until `close`, or as long as the process lives.
     """
 
     def __init__(self, run: str) -> None:
@@ -34,6 +34,11 @@ class RayMetrics:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="roadbed-gauges", daemon=True)
         atexit.register(self._done.set)
+
+    def close(self) -> None:
+        """Repeat no gauge any more."""
+        self._done.set()
+        atexit.unregister(self._done.set)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
