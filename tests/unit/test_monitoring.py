@@ -252,7 +252,7 @@ def test_a_run_makes_few_series() -> None:
                 number *= sizes[label]
             first += number
             others += number if name.startswith(("roadbed_store", "roadbed_data")) else 0
-    assert first + 9 * others < 750
+    assert first + 9 * others < 600
 
 
 def test_labels_are_few() -> None:
