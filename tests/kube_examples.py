@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from roadbed.kube.facts import JobFacts
-from roadbed.kube.names import OURS
+from roadbed.kube.names import OUR_PODS, OURS
 from roadbed.runs import RunStatus
 
 NOW = 1_790_000_000.0
 NAME, CLUSTER = "town", "town-x7k2p"
 IMAGE = "registry.example.com/roadbed:0.1.0"
-LABELS = {**OURS, "roadbed.dev/run": NAME, "roadbed.dev/kind": "train"}
+LABELS = {"roadbed.dev/run": NAME, "roadbed.dev/kind": "train"}
 SPEC_TEXT = "kind: train\nname: town\ndata: {uri: 's3://roadbed/datasets/town'}\n"
 
 
@@ -33,7 +33,7 @@ def rayjob(
     **more: Any,
 ) -> dict[str, Any]:
     """The RayJob of a run; `deployment` and `job` are its two statuses, "" for one that nobody has looked at."""
-    labels = dict(LABELS)
+    labels = {**OURS, **LABELS}
     if queue:
         labels["kueue.x-k8s.io/queue-name"] = queue
     status = {"jobDeploymentStatus": deployment, "jobStatus": job, "reason": reason, "message": message, **more}
@@ -84,7 +84,7 @@ def pod(
         found.append({"type": "PodScheduled", "status": "True"})
     if phase == "Running":
         found.append({"type": "Ready", "status": "True"})
-    labels = dict(LABELS)
+    labels = {**OUR_PODS, **LABELS}
     if role != "submitter":
         labels |= {"ray.io/cluster": CLUSTER, "ray.io/node-type": role}
     return {

@@ -65,6 +65,16 @@ def pixel_accuracy(counts_KK: CountArray) -> float:
     return float(np.trace(counts_KK) / counts_KK.sum())
 
 
+def frequency_weighted_iou(counts_KK: CountArray) -> float:
+    """The classes' intersections over unions, each weighed by its share of the labelled pixels.
+
+    Raises ValueError if no pixel was counted. Source: Long et al., CVPR 2015, section 5.
+    """
+    _check_any(counts_KK)
+    truth_K = counts_KK.sum(axis=1)
+    return float((truth_K * np.nan_to_num(iou_per_class(counts_KK))).sum() / truth_K.sum())
+
+
 @dataclass(frozen=True)
 class Scores:
     """What counts come to, all 0..1. `iou_per_class` has every class in id order, None where it occurs nowhere."""

@@ -104,6 +104,24 @@ class TestCluster:
             assert variables["AWS_ENDPOINT_URL"] == "http://seaweedfs-s3.storage.svc:8333"
             assert KEYS_VARIABLE in variables
 
+    @pytest.mark.parametrize("grace_s", [20, 60, 600])
+    def test_ray_drains_a_worker_for_as_long_as_its_pod_may_take(self, grace_s: int) -> None:
+        """By itself it does for 30 s, and kills what its replicas had begun, however long the pod's grace is."""
+        cluster = one(rendered((), f"endpoint.workers.graceS={grace_s}"), "RayService")["spec"]["rayClusterConfig"]
+        (group,) = cluster["workerGroupSpecs"]
+        (container,) = group["template"]["spec"]["containers"]
+        (before_s,) = container["lifecycle"]["preStop"]["exec"]["command"][1:]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert group["template"]["spec"]["terminationGracePeriodSeconds"] == grace_s
+        assert int(before_s) + int(env["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) == grace_s - 5
+
+    def test_a_variable_of_the_values_stands_once(self, tmp_path: Path) -> None:
+        values = tmp_path / "values.yaml"
+        values.write_text('endpoint: {env: {RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S: "7"}}')
+        _, worker = containers_of(one(rendered((str(values),)), "RayService")["spec"]["rayClusterConfig"])
+        found = [env["value"] for env in worker["env"] if env["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]
+        assert found == ["7"]
+
     def test_haproxy_is_off_unless_asked_for(self) -> None:
         def is_on(name: str) -> bool:
             return any(env["name"] == "RAY_SERVE_ENABLE_HA_PROXY" for env in containers_of(cluster_of(name))[0]["env"])

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = ["cpu", "gpu", "laptop"]
+OVERLAYS = ["cpu", "gpu", "laptop", "plain"]
 CLUSTER_SCOPED = {"Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"}
 # Read before the tests' own surroundings take it away.
 CRDS = Path(os.environ.get("ROADBED_CRDS", ROOT.parent / "shared" / "k8s" / "crds"))

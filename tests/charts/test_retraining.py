@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from chart_support import one, pods_of, rendering
+from chart_support import CHART, one, pods_of, rendering, template
 from roadbed.spec import TrainJob
 
 
@@ -57,3 +57,17 @@ def test_it_may_submit_and_no_more() -> None:
     assert binding["roleRef"]["name"] == "roadbed-submitter"
     assert [subject["name"] for subject in binding["subjects"]] == [pod()["serviceAccountName"]]
     assert one(objects, "CronJob")["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_it_has_no_keys_of_the_store() -> None:
+    """The job that it submits has them; to submit it the API server alone is asked."""
+    ((_, spec),) = pods_of(one(rendering("whole"), "CronJob"))
+    assert [variable["name"] for container in spec["containers"] for variable in container["env"]] == ["JOB"]
+
+
+def test_jobs_of_the_cron_job_and_submitters_of_kuberay_have_names_of_their_own() -> None:
+    """Both are Jobs: the one is named as the CronJob and a minute, the other as its RayJob: the job and that minute."""
+    values = ["--values", str(CHART / "examples" / "eks-gpu.yaml")]
+    done = template(*values, "--set", "retraining.nightly.job.name=roadbed-nightly")
+    assert done.returncode != 0
+    assert "retraining.nightly.job.name: roadbed-nightly is the name of the CronJob" in done.stderr

@@ -45,6 +45,7 @@ WRONG = {
     # wrong
     "image.pullPolicy=Sometimes": "/image/pullPolicy",
     "image.digest=sha256:abc": "/image/digest",
+    "image.repository=a b": "/image/repository",
     "store.uri=file:///data": "/store/uri",
     "store.endpointUrl=seaweedfs:8333": "/store/endpointUrl",
     "objectStore.embedded.sizeGib=5Gi": "/objectStore/embedded/sizeGib",
@@ -71,6 +72,9 @@ WRONG = {
     f"{JOB},retraining.n.job.train.epoch=3": "'epoch'",
     f"{JOB},retraining.n.job.name=far-too-long-for-a-number-at-its-end": "/retraining/n/job/name",
     f"{JOB},retraining.n.job.kind=tune": "missing property 'tune'",
+    # secrets in plain text
+    "endpoint.env.AWS_SECRET_ACCESS_KEY=x": "endpoint.env.AWS_SECRET_ACCESS_KEY: is read by whoever",
+    "profiles.cpu.env.HF_TOKEN=x": "profiles.cpu.env.HF_TOKEN: is read by whoever",
     # wrong together
     "endpoint.workers.cpus=1,endpoint.serve.replicas.threads=2": "cannot hold a replica of",
     "endpoint.workers.min=3": "endpoint.workers: min 3 is more than max 2",
@@ -184,7 +188,7 @@ class TestProfiles:
         assert cpu.image_pull_secrets == ("registry-example-com",)
         assert (cpu.store.endpoint_url, cpu.store.secret) == (
             "http://seaweedfs-s3.storage.svc:8333",
-            "roadbed-store-keys",
+            "roadbed-store",
         )
         assert self.of("kind.yaml")["cpu"].store.endpoint_url == "http://roadbed-store.roadbed.svc:8333"
         assert {profile.queue for profile in self.of("eks-gpu.yaml").values()} == {"roadbed-jobs"}

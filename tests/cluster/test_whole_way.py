@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(5400)]
 Command = Callable[..., tuple[int, str, str]]
 
 RELEASE, JOB, MODEL = "roadbed", "whole-way", "painted"
+STORE = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=store"
 # A new image, a Ray cluster and two epochs; a cluster upgrade makes the endpoint's Ray cluster anew.
 TRAIN_S, READY_S = 1800.0, 900.0
 SMALL = (
@@ -42,7 +43,7 @@ def values(cluster: RealCluster, *more: str) -> list[str]:
 @contextmanager
 def store(cluster: RealCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The release's own store, for the commands of this machine."""
-    secret = cluster.get("secret", f"{RELEASE}-store")["data"]
+    (secret,) = (one["data"] for one in cluster.get("secret", "-l", STORE)["items"])
     with cluster.forwarded(f"{RELEASE}-store", 8333) as port, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         patch.setenv("AWS_REGION", "us-east-1")

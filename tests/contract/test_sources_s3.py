@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from roadbed.data.doctor import examine
+from roadbed.data.doctor.recognise import recognise
 from roadbed.data.sources.camvid import CamvidSource
 from roadbed.data.sources.cityscapes import CityscapesSource
 from roadbed.data.sources.cityscapes_frames import Framing
@@ -82,3 +85,14 @@ def test_faults_name_the_whole_uri(s3_server, tmp_path):
         CamvidSource(uri)
     with pytest.raises(DataError, match=f"{uri}/none: not Cityscapes.*found an empty folder"):
         CityscapesSource(f"{uri}/none")
+
+
+@pytest.mark.parametrize("arrangement", ["segnet", "cityscapes", "folder"])
+def test_the_doctor_says_the_same_of_both(s3_server, tmp_path, arrangement):
+    near, uri = both_places(tmp_path, arrangement)
+    told = []
+    for src in (near, uri):
+        text = json.dumps(examine(recognise(src)).as_json(most_places=100))
+        told.append(json.loads(text.replace(src, "SRC")))
+    assert told[0] == told[1]
+    assert "frame-tiny" in {finding["check"] for finding in told[0]["findings"]}

@@ -283,7 +283,7 @@ class TestS3Store(StoreContract):
         ]
         for use in uses:
             with pytest.raises(
-                NotFoundError, match=r"no bucket no-such-bucket at http://.*aws s3 mb s3://no-such-bucket"
+                NotFoundError, match=r"no bucket no-such-bucket at http://.*aws s3 mb s3://no-such-bucket.*AWS_PROFILE"
             ):
                 use()
 

@@ -26,8 +26,9 @@ PATIENCE_S = 240
 
 
 def test_a_job_that_is_sent_to_ray_trains_its_run(
-    ray_head: LocalState, tmp_path: Path, roadbed: Callable[..., tuple[int, str, str]]
+    ray_head: LocalState, tmp_path: Path, roadbed: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """To the Ray that was named, not to the one that the environment names."""
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     assert ray_head.ray is not None
@@ -36,10 +37,12 @@ def test_a_job_that_is_sent_to_ray_trains_its_run(
     spec = tmp_path / "job.yaml"
     spec.write_text(dump_job(job))
     address = ray_head.ray.dashboard_url
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     status, out, err = roadbed("submit", spec, "--ray-address", address)
     assert status == 0, err
     name = out.split()[2]
     assert name.startswith("sent-")
+    monkeypatch.delenv("RAY_ADDRESS")
     client = JobSubmissionClient(address)
     deadline = time.monotonic() + PATIENCE_S
     while not (state := client.get_job_status(name)).is_terminal() and time.monotonic() < deadline:

@@ -102,6 +102,12 @@ class TestTheSameAsTorch:
         expected = reference.logits(image)
         assert np.abs(logits - expected).max() < (1e-3 if is_exact else 0.1) * np.abs(expected).max()
 
+    def test_mask_and_logits_at_once_are_those_of_each(self, name: str, files: dict[str, bytes]) -> None:
+        engine, image = open_files(name, files), picture(64, 96)
+        mask, logits = engine.mask_and_logits(image)
+        assert np.array_equal(mask, engine.mask(image))
+        assert np.array_equal(logits, engine.logits(image))
+
     def test_answers_are_kept_apart(self, name: str, files: dict[str, bytes]) -> None:
         """The second image must not overwrite the answer to the first, whose memory the library may use again."""
         engine = open_files(name, files)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_they_are_left_out_unless_asked_for() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     options = settings["tool"]["pytest"]["ini_options"]["addopts"]
-    assert options[options.index("-m") + 1] == "not gpu and not soak"
+    assert options[options.index("-m") + 1] == "not gpu and not soak and not cluster"
     modules = [*(ROOT / "tests" / "gpu").glob("test_*.py")]
     assert modules
     assert all("pytestmark = pytest.mark.gpu" in path.read_text() for path in modules)

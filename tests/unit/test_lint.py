@@ -84,6 +84,7 @@ def test_stdin_folders_and_lists_are_read(roadbed: Command, tmp_path: Path, monk
     assert roadbed("lint", "-")[:2] == (0, f"objects: {len(good_objects())}, errors: 0, warnings: 0\n")
     written(tmp_path / "jobs" / "a.yaml", good_objects()[JOB])
     written(tmp_path / "jobs" / "more" / "b.yml", BROKEN)
+    written(tmp_path / "jobs" / "more" / "kustomization.yaml", {"kind": "Component"})  # no object
     status, out, _ = roadbed("lint", tmp_path / "jobs")
     assert status == 1
     assert "error [twice]" in out  # Over files.
@@ -218,6 +219,7 @@ def test_a_job_spec_that_does_not_fit_its_profile_is_told(roadbed: Command, tmp_
         ([], "name a job spec, a manifest, a folder or a chart"),
         (["missing.yaml"], "no such file or folder"),
         (["empty"], "no YAML file is in this folder"),
+        ([str(ROOT / "helm")], f"holds the chart {ROOT / 'helm' / 'roadbed'}; name that by itself"),
         (["binary.yaml"], "is no text"),
         (["broken.yaml"], "not YAML of Kubernetes objects"),
         (["circle.yaml"], "not YAML of Kubernetes objects"),

@@ -31,6 +31,8 @@ def job(extra: str = "") -> TrainJob:
         ("image: x\nstore: {endpoint_url: minio}", "store.endpoint_url: expected https://HOST"),
         ("image: x\nenv: {WANDB_API_KEY: abc}", "env.WANDB_API_KEY: is read by whoever reads the profile"),
         ("image: x\nenv: {AWS_SECRET_ACCESS_KEY: abc}", "env.AWS_SECRET_ACCESS_KEY"),
+        ("image: x\nlabels: {app.kubernetes.io/name: vision}", "labels.app.kubernetes.io/name: by it KubeRay"),
+        ("image: x\nlabels: {ray.io/cluster: mine}", "labels.ray.io/cluster: by it KubeRay or roadbed find"),
         ("image: x\ngrace_s: 5", "grace_s: input should be greater than or equal to 30"),
         ("- image", "expected keys and values, found list"),
         ("image: [", "not YAML"),

@@ -6,6 +6,7 @@ before it is committed.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,23 @@ def test_pods_follow_from_workers_and_what_a_pod_holds(
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
+def test_labels_and_ports_by_which_kuberay_finds_the_head_are_its_own() -> None:
+    """The Service that it makes for a RayJob, NAME-head-svc, looks for app.kubernetes.io/name: kuberay.
+
+    It heeds no other in the template.
+    """
+    manifest = made("camvid-tune")
+    for template in templates_of(manifest):
+        assert not {"app.kubernetes.io/name", "app.kubernetes.io/created-by"} & set(template["metadata"]["labels"])
+    assert manifest["metadata"]["labels"]["app.kubernetes.io/name"] == "roadbed"
+    ports = {port["name"]: port["containerPort"] for port in head_of(manifest)["spec"]["containers"][0]["ports"]}
+    assert {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}.items() <= ports.items()
+
+
+def test_lost_submitters_are_made_anew_and_failed_drivers_are_no_lost_submitters() -> None:
+    assert made("camvid-quick")["spec"]["submitterConfig"] == {"backoffLimit": 5}
+
+
 def test_what_a_cluster_may_grow_to_counts_what_workers_can_use() -> None:
     overrides = ("workers.num_workers={min: 1, max: 3}", "workers.cpus_per_worker=3")
     env = {
@@ -210,7 +228,10 @@ def test_hooks_leave_time_before_the_pod_is_killed() -> None:
     ]
     assert commands[1] == ["roadbed", "vacate", "/etc/roadbed/job.yaml", "--within-s", "45"]
     assert commands[0] == [*commands[1], "--head"]
-    assert head_of(manifest)["spec"]["terminationGracePeriodSeconds"] == 60
+    for template in (head_of(manifest), group_of(manifest)["template"]):
+        assert template["spec"]["terminationGracePeriodSeconds"] == 60
+        env = {one["name"]: one.get("value") for one in template["spec"]["containers"][0]["env"]}
+        assert 0 < int(env["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) < 60 - 45
 
 
 def test_a_worker_that_fits_no_pod_is_refused_with_the_arithmetic() -> None:
@@ -290,3 +311,15 @@ def test_other_profiles_make_other_pods() -> None:
     assert group["template"]["metadata"]["labels"]["team"] == "vision"
     assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "disabled"}
     assert "serviceAccountName" not in group["template"]["spec"]
+
+
+def test_what_a_spec_holds_is_text_and_never_yaml_or_shell() -> None:
+    """Ends of documents, quotes and commands stay in the annotation, from which pods read the very same spec."""
+    hostile = json.dumps("a'\"\\\\\n---\nkind: Secret\n$(id) `id` ${HOME} \u2028 #x: y")
+    job = load("camvid-quick", f"model.weights={hostile}", f"workers.no_retry_pattern={hostile}")
+    (manifest,) = yaml.safe_load_all(as_yaml(rayjob(job, PROFILES["cpu"], namespace="vision")))
+    for template in (head_of(manifest), group_of(manifest)["template"]):
+        text = template["metadata"]["annotations"].pop(JOB_ANNOTATION)
+        assert parse_any(text, origin="annotation") == job
+    del manifest["metadata"]["annotations"][JOB_ANNOTATION]
+    assert "$(id)" not in as_yaml(manifest)

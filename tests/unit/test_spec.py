@@ -48,6 +48,8 @@ def test_a_job_of_another_kind_names_the_command_that_runs_it() -> None:
         (MINIMAL + "workers: {num_workers: 0}", ["workers.num_workers", "a number from 1 on", "found 0"]),
         (MINIMAL + "loss: {cross_entropy: 0}", ["job.yaml: loss: cross_entropy, dice and lovasz are all 0"]),
         ("kind: train\nname: town\ndata: {uri: town}", ["data.uri", "file:///FOLDER", "found 'town'"]),
+        ("kind: train\nname: town\ndata: {uri: 's3://KEY:SECRET@bed/town'}", ["data.uri", "the bucket of letters"]),
+        ('kind: train\nname: town\ndata: {uri: "s3://road/a\\nb"}', ["data.uri", "in one line"]),
         ("kind: train\nname: Town!\ndata: {uri: x}", ["name", "Town!"]),
         ("kind: train\nname: town", ["data is missing"]),
         ("kind: tarin\nname: town", ["'tarin'", "did you mean train?"]),

@@ -270,8 +270,8 @@ def test_importance_needs_trials_that_tell_something() -> None:
     tune = spec(searcher="random", trials=60)
     trials = trials_of(Study(tune), 10)
     assert importance(tune, trials)
-    assert importance(tune, trials[:9]) == {}
-    assert importance(tune, [*trials[:9], (trials[9][0], math.nan)]) == {}
+    assert importance(tune, trials[:7]) == {}
+    assert importance(tune, [*trials[:7], (trials[7][0], math.nan)]) == {}
     assert importance(tune, [(values, 0.5) for values, _ in trials]) == {}
 
 

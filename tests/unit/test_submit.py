@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from roadbed.errors import ClusterError, NoSuchObjectError, UsageError
 from roadbed.kube.client import Cluster
 from roadbed.kube.profile import built_in_profiles
 from roadbed.kube.rayjob import rayjob
+from roadbed.kube.records import old_records
 from roadbed.kube.sending import GONE_TIMEOUT_S, send
 from roadbed.spec import load_job
 from support import Clock
@@ -57,6 +59,7 @@ def test_options_are_written_into_the_spec(roadbed: Roadbed) -> None:
         ([ROOT / "jobs" / "camvid-serve.yaml"], "serve:\n    model: camvid@champion"),
         ([QUICK, "--profiles", PROFILES, "--profile", "gpus"], "no profile gpus; did you mean gpu?"),
         ([QUICK, "--queue", "No Queue"], "cluster.queue"),
+        ([QUICK, "--dry-run", "--namespace", "../team"], "--namespace '../team': is no name of a namespace"),
         ([QUICK, "--set", "cluster.deadline=3"], "did you mean cluster.deadline_h"),
         ([QUICK, "--ray-address", "head:8265"], "--ray-address head:8265: expected the address of Ray's dashboard"),
         ([QUICK, "--ray-address", "http://head:8265", "--queue", "x"], "--queue is for Kubernetes"),
@@ -129,6 +132,44 @@ def test_a_job_that_has_not_ended_is_left_alone_and_one_that_has_is_replaced(kub
     assert said == ["RayJob camvid-quick in namespace roadbed: has ended (Failed) and is replaced"]
 
 
+def test_records_of_ended_jobs_that_no_rule_takes_away_go_when_the_next_is_submitted(
+    roadbed: Roadbed, kube_server: KubeServer
+) -> None:
+    def put(name: str, queue: str, *, kept_h: float = 1.0, **status: str) -> None:
+        job = load_job(QUICK, (f"name={name}", f'cluster.queue="{queue}"', f"cluster.keep_record_h={kept_h}"))
+        kube_server.put({**rayjob(job, built_in_profiles()["cpu"], namespace="roadbed"), "status": status})
+
+    ended = {"jobDeploymentStatus": "Complete", "endTime": "2020-01-01T00:00:00Z"}
+    put("old", "vision", **ended)
+    put("refused", "vision", jobDeploymentStatus="ValidationFailed", endTime="2020-01-01T00:00:00Z")
+    put("kept", "vision", kept_h=8760.0, **{**ended, "endTime": datetime.now(UTC).isoformat()})
+    put("running", "vision", **{**ended, "jobDeploymentStatus": "Running"})
+    put("free", "", jobStatus="SUCCEEDED", **ended)
+    put("stopped", "", jobStatus="STOPPED", **ended)
+    put("never-begun", "", **{**ended, "jobDeploymentStatus": "ValidationFailed"})
+    status, _, err = roadbed("submit", QUICK)
+    assert (status, "RayJob old, which ended long ago, is taken away" in err) == (0, True)
+    names = {one["metadata"]["name"] for one in Cluster.connect().list("rayjobs")}
+    assert names == {"kept", "running", "free", "camvid-quick"}
+
+
+def test_a_spec_that_cannot_be_read_is_kept_for_as_long_as_by_default() -> None:
+    made = rayjob(load_job(QUICK, ("cluster.queue=vision",)), built_in_profiles()["cpu"], namespace="roadbed")
+    made |= {"status": {"jobDeploymentStatus": "Failed", "endTime": "2020-01-01T00:00:00Z"}}
+    ended_at, week_s = datetime(2020, 1, 1, tzinfo=UTC).timestamp(), 168 * 3600
+    for text in ("kind: train", "- ", "{"):
+        made["metadata"]["annotations"]["roadbed.dev/job"] = text
+        assert old_records([made], now=ended_at + week_s - 1) == []
+        assert old_records([made], now=ended_at + week_s + 1) == ["camvid-quick"]
+
+
+def test_who_may_not_look_through_records_submits_nevertheless(roadbed: Roadbed, kube_server: KubeServer) -> None:
+    kube_server.forbidden.add(("list", "rayjobs"))
+    status, _, err = roadbed("submit", QUICK)
+    assert (status, "records of ended jobs were not looked through" in err) == (0, True)
+    assert kube_server.get("rayjobs", "camvid-quick") is not None
+
+
 def test_a_job_of_somebody_else_is_never_replaced(kube_server: KubeServer) -> None:
     made = manifest()
     made["metadata"]["labels"] = {}
@@ -148,8 +189,9 @@ def test_a_job_that_does_not_go_is_told(kube_server: KubeServer, monkeypatch: py
 
 def test_what_the_api_server_refuses_comes_with_a_remedy(kube_server: KubeServer) -> None:
     cluster = Cluster.connect()
-    with pytest.raises(NoSuchObjectError, match=r"rayjobs/none in namespace roadbed: not there .*--namespace"):
-        cluster.get("rayjobs", "none")
+    for name in ("none", "../configmaps/none"):
+        with pytest.raises(NoSuchObjectError, match=r"rayjobs/.*none in namespace roadbed: not there .*--namespace"):
+            cluster.get("rayjobs", name)
     kube_server.forbidden.add(("create", "rayjobs"))
     with pytest.raises(
         ClusterError, match=r"rayjobs/camvid-quick .*you may not create it: .*Role of roadbed's submitters"

@@ -6,13 +6,13 @@ import json
 import math
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from pages import MOST_BYTES, Page, checked_page
 from roadbed.cli.table import print_table
 from roadbed.errors import UsageError
 from roadbed.report.scales import ABSENT_AT, Scale
@@ -20,69 +20,17 @@ from roadbed.report.sweep import sweep_page
 from roadbed.report.sweep_curves import score_inks
 from roadbed.report.sweep_pictures import draw_sweep
 from roadbed.report.sweep_table import score_words, short_names, sweep_table, value_words
-from roadbed.tuning.results import Baseline, Change, Stretch, SweepResult
+from roadbed.tuning.results import Baseline, Change, Stretch, SweepResult, comparable
 from sweep_examples import asha_sweep, pbt_sweep, sweep, trial
 
-MOST_BYTES = 5_000_000
-VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 HOSTILE = "<script>alert('x')</script>\"&amp; $\\frac{a}$ ]]> --> [/red] \x1b[31m\n\x00 日本 https://evil.example/"
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every tag is closed in its turn. Holds elements with their attributes, and the texts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs), f"{tag} has an attribute twice"
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    def rows(self) -> int:
-        return sum(tag == "tr" for tag, _ in self.elements)
 
 
 def checked(result: SweepResult) -> Page:
     """The page of a sweep, which is whole, small, needs nothing from elsewhere, and names every trial and its run."""
     text = sweep_page(result)
-    assert len(text.encode()) < MOST_BYTES
-    page = Page(text)
-    tags = [tag for tag, _ in page.elements]
-    assert not {"script", "iframe", "object", "embed", "form", "foreignobject", "base"} & set(tags)
-    for tag, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on")], tag
-        for name in ("src", "srcset", "href", "xlink:href", "data", "action"):
-            assert (attributes.get(name) or "#").startswith(("#", "data:,")), (tag, attributes)
-        assert not re.search(r"url\((?!#)|@import", attributes.get("style") or "")
-        shown = ("aria-label", "title", "data-name")
-        assert not [name for name, value in attributes.items() if "://" in (value or "") and name not in shown]
-    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert len(set(ids)) == len(ids)
-    assert not re.search(r"url\((?!#)|@import|https?:", re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1])
-    svgs = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in svgs)
+    page = checked_page(text)
+    assert "img" not in page.tags
     assert page.rows() >= len(result.trials) + 1
     numbers = re.findall(r'data-name="trial">(\d+)<', text)
     assert [int(number) for number in numbers] == [one.number for one in result.ranked()]
@@ -155,6 +103,16 @@ def test_the_way_of_weights_through_donors() -> None:
     text = checked(result).text
     assert "epochs 2 to 4 in trial 1: learning_rate 1.2" in text
     assert "from epoch 4 on with the weights of trial 1: learning_rate 1.4" in text
+
+
+def test_trials_are_compared_where_enough_of_them_came() -> None:
+    trials = [trial(number, [0.1 * number] * epochs) for number, epochs in enumerate([1, 3, 3, 9])]
+    assert comparable(trials, fewest=3) == (3.0, trials[1:])
+    assert comparable(trials, fewest=4) == (1.0, trials)
+    assert comparable(trials, fewest=5) == (None, [])
+    changed = trial(4, [0.1] * 9, changes=(Change(1.0, 0, {}),))
+    assert comparable([*trials, changed], fewest=4) == (1.0, [*trials, changed]), "later it had other values"
+    assert trial(5, [0.1, 0.4, 0.2]).best_until(1.0, "max") == 0.1
 
 
 def test_the_same_sweep_gives_the_same_json() -> None:

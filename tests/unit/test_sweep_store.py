@@ -58,7 +58,7 @@ def test_trials_are_read_back_as_they_were_written(root: Store, job: TuneJob) ->
     clock.now += 10
     first.change(0, Change(1, 1, {"train.learning_rate": 0.024}), run="streets-0000-1")
     first.score(0, epoch=2, value=0.65)
-    first.end(1, "stopped", "stopped by asha after 1 epochs")
+    first.end(1, "stopped", "stopped by asha after epoch 1")
     assert Sweep(root, "streets").trials() == first.trials
 
     clock.now += 3
@@ -73,7 +73,7 @@ def test_trials_are_read_back_as_they_were_written(root: Store, job: TuneJob) ->
     assert trials[0].curve == ((1, 0.4), (2, 0.7))
     assert trials[0].run_name("streets") == "streets-0000-1"
     assert trials[0].values_now == {"train.learning_rate": 0.024}
-    assert (trials[1].is_over, trials[1].reason) == (True, "stopped by asha after 1 epochs")
+    assert (trials[1].is_over, trials[1].reason) == (True, "stopped by asha after epoch 1")
 
     result = result_of(job, trials)
     assert [trial.number for trial in result.ranked()] == [0, 1]

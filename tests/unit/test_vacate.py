@@ -9,6 +9,7 @@ import pytest
 
 from roadbed.errors import StoreError
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run
+from roadbed.runtime.local.processes import free_ports
 from roadbed.runtime.vacate import RayNodes, vacate
 from roadbed.spec import TrainJob, TuneJob, parse_kind
 from roadbed.storage import open_store
@@ -147,6 +148,15 @@ def test_a_sweeps_head_drains_all_nodes_for_trials_would_end_by_a_stop(job: Trai
     assert not any(attempt.asked_to_stop.is_set() for attempt in attempts)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "head-svc.invalid"])
+def test_a_ray_that_is_gone_is_not_asked(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RayNodes, "_gcs", lambda _: pytest.fail("Ray itself would try for long"))
+    monkeypatch.setenv("RAY_ADDRESS", f"{host}:{free_ports(1)[0]}")
+    nodes = RayNodes(within_s=1)
+    nodes.drain(None)
+    assert nodes.hosts() == set()
+
+
 def test_a_ray_that_does_not_answer_has_no_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: RayNodes) -> None:
         raise OSError("gone")
@@ -155,6 +165,18 @@ def test_a_ray_that_does_not_answer_has_no_nodes(monkeypatch: pytest.MonkeyPatch
     nodes = RayNodes(within_s=1)
     nodes.drain(None)
     assert nodes.hosts() == set()
+
+
+def test_a_ray_that_ends_while_it_is_told_keeps_no_pod_from_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ends(_: RayNodes, node_id: str) -> None:
+        raise OSError(f"gone before {node_id}")
+
+    monkeypatch.setattr(RayNodes, "_alive", lambda _: [("a0", "worker-a", False), ("b1", "head", True)])
+    monkeypatch.setattr(RayNodes, "_drain", ends)
+    RayNodes(within_s=1).drain(None)
+    assert [record.getMessage() for record in caplog.records] == ["Ray does not drain node=worker-a: gone before a0"]
 
 
 def test_an_endpoint_has_nothing_to_save(tmp_path: Path, roadbed: Callable[..., tuple[int, str, str]]) -> None:

@@ -49,8 +49,9 @@ limits: {cpu: {{ .cpus | quote }}, memory: {{ .memoryGib }}Gi}
 {{/* Ray's objects lie in /dev/shm; half of it leaves room for other users of shared memory. */}}
 {{- define "roadbed.objectStoreBytes" -}}{{ mul .shmGib 536870912 | int64 | quote }}{{- end -}}
 
-{{/* Refuses sizes that cannot hold what they are asked to. */}}
+{{/* Refuses sizes that cannot hold what they are asked to, and secrets in plain text. */}}
 {{- define "roadbed.checkEndpoint" -}}
+{{- include "roadbed.checkEnv" (dict "env" .Values.endpoint.env "of" "endpoint.env") -}}
 {{- $workers := .Values.endpoint.workers -}}
 {{- $replicas := .Values.endpoint.serve.replicas -}}
 {{- $threads := $replicas.threads | default 1 | int -}}

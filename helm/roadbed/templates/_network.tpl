@@ -12,7 +12,7 @@ matchExpressions:
 {{/* Pods that read and write the store. */}}
 {{- define "roadbed.storeClients" -}}
 matchExpressions:
-  - {key: app.kubernetes.io/component, operator: In, values: [endpoint, job, exporter, retraining]}
+  - {key: app.kubernetes.io/component, operator: In, values: [endpoint, job, exporter]}
 {{- end -}}
 
 {{- define "roadbed.endpointPods" -}}

@@ -37,3 +37,12 @@ nodeSelector: {{ toYaml . | nindent 2 }}
 tolerations: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* Refuses variables that are named as secrets are, whose values every reader of the manifests would see: (dict "env" ... "of" "endpoint.env"). */}}
+{{- define "roadbed.checkEnv" -}}
+{{- range $name, $_ := .env -}}
+{{- if regexMatch "(SECRET|PASSWORD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIALS?)(_ID|_KEY)?$" $name -}}
+{{- fail (printf "%s.%s: is read by whoever reads the manifests; keep it in a Secret: store.secret and endpoint.apiKeys name those" $.of $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

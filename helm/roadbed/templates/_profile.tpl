@@ -1,6 +1,7 @@
-{{/* A profile with what this chart knows where the profile says nothing: (dict "root" $ "profile" ...). */}}
+{{/* A profile with what this chart knows where the profile says nothing: (dict "root" $ "name" "cpu" "profile" ...). */}}
 {{- define "roadbed.profile" -}}
 {{- $root := .root -}}
+{{- include "roadbed.checkEnv" (dict "env" .profile.env "of" (printf "profiles.%s.env" .name)) -}}
 {{- $name := include "roadbed.fullname" $root -}}
 {{- $store := dict "uri" $root.Values.store.uri "endpoint_url" (include "roadbed.storeEndpoint" $root) "region" $root.Values.store.region "secret" (include "roadbed.storeSecret" $root) -}}
 {{- $hasGpus := gt (int (dig "worker" "gpus" 0 .profile)) 0 -}}

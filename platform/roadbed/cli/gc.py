@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from roadbed.leftovers import Leftover
 
 _DAY_S = 86400.0
-_SHORTEST_DAYS = 1 / 24
+# An hour, and in as few figures as the help can say it.
+_SHORTEST_DAYS = 0.042
 
 
 @click.command()

@@ -50,7 +50,7 @@ def submit(
     roadbed submit jobs/camvid-quick.yaml
     roadbed submit jobs/cityscapes-r50.yaml --profile gpu --queue vision --set cluster.deadline_h=48
     roadbed submit jobs/camvid-tune.yaml --dry-run | kubectl apply --server-side -f -
-    RAY_AUTH_TOKEN=... roadbed submit jobs/camvid-quick.yaml --ray-address http://head.example.org:8265
+    RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... roadbed submit JOB --ray-address http://head.example.org:8265
     """
     job = _job(spec, overrides, profile=profile, queue=queue)
     if ray_address is not None:
@@ -120,10 +120,13 @@ def _manifest_text(job: ClusterJob, profile: Profile, *, namespace: str) -> str:
 
 
 def _to_cluster(job: ClusterJob, profile: Profile, cluster: Cluster) -> None:
+    from roadbed.kube.records import remove_old_records
     from roadbed.kube.sending import send
 
     submission = secrets.token_hex(8)
-    send(cluster, _manifest(job, profile, namespace=cluster.namespace, submission=submission), notify=tell)
+    manifest = _manifest(job, profile, namespace=cluster.namespace, submission=submission)
+    remove_old_records(cluster, notify=tell)
+    send(cluster, manifest, notify=tell)
     click.echo(f"RayJob {job.name} is in namespace {cluster.namespace} of {cluster.server}")
     click.echo(f"next: roadbed jobs show {job.name}; roadbed jobs logs {job.name} --follow")
 

@@ -49,6 +49,9 @@ class Engine(Protocol):
     def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """The logits of every class in every pixel (K, H, W). Nothing is made ready for more of what `is_rare`."""
 
+    def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        """Both. torch and inductor have them of one pass; exported files are one for each, so those take two."""
+
 
 class TorchEngine:
     """torch, operation by operation, in float32: what the other engines are compared with.
@@ -71,6 +74,10 @@ class TorchEngine:
     def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
         return self._run(image_HW3)[1]
+
+    def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        """As `Engine.mask_and_logits`."""
+        return self._run(image_HW3)
 
     def _run(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
         with torch.inference_mode():
@@ -115,6 +122,10 @@ class OnnxRuntimeEngine:
     def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
         return np.asarray(self._run("logits", image_HW3, is_rare=is_rare))
+
+    def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        """As `Engine.mask_and_logits`."""
+        return self.mask(image_HW3), self.logits(image_HW3)
 
     def _run(self, output: Output, image_HW3: ImageArray, *, is_rare: bool = False) -> Any:
         return self._sessions.of(output, image_HW3, is_rare=is_rare).run(None, {"image": image_HW3[None]})[0][0]
@@ -166,6 +177,10 @@ class OpenVinoEngine:
     def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
         return self._run("logits", image_HW3, is_rare=is_rare)
+
+    def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
+        """As `Engine.mask_and_logits`."""
+        return self.mask(image_HW3), self.logits(image_HW3)
 
     def _run(self, output: Output, image_HW3: ImageArray, *, is_rare: bool = False) -> np.ndarray[Any, Any]:
         # A copy: the library gives its own buffer again to the next image.

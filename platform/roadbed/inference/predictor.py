@@ -13,7 +13,7 @@ from roadbed.data.labels import LabelSpace
 from roadbed.errors import DamagedError
 from roadbed.inference.engines import Engine, LogitArray, TorchEngine
 from roadbed.inference.images import ImageArray, read_image
-from roadbed.inference.tiles import Tiles
+from roadbed.inference.tiles import ShareArray, Tiles
 from roadbed.inference.views import MIN_SIDE_PX, ONE_VIEW, Views
 from roadbed.models import SegmentationModel, build_model
 from roadbed.models.weights import WEIGHTS_FILE, card_scale
@@ -80,13 +80,18 @@ class Predictor:
 
         Images narrower than 32 pixels are continued at their lower and right edges. Raises ValueError for other arrays.
         """
-        if image_HW3.dtype != np.uint8 or image_HW3.ndim != 3 or image_HW3.shape[2] != 3 or 0 in image_HW3.shape:
-            raise ValueError(f"expected a uint8 image (H, W, 3), found {image_HW3.dtype} {image_HW3.shape}")
+        padded_HW3 = _padded(image_HW3)
         height, width = image_HW3.shape[:2]
-        missing = (max(0, MIN_SIDE_PX - height), max(0, MIN_SIDE_PX - width))
-        if any(missing):
-            image_HW3 = np.pad(image_HW3, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        return self._mask(image_HW3)[:height, :width]
+        return self._mask(padded_HW3)[:height, :width]
+
+    def predict_with_confidence(self, image_HW3: np.ndarray[Any, Any]) -> tuple[ImageArray, ShareArray]:
+        """The mask of `predict`, and in every pixel (H, W) the share, 0..1, that the engine gives the mask's class.
+
+        The share is the softmax of the logits, over several views their mean, over tiles what is blended of them.
+        """
+        mask_HW, confidence_HW = self._mask_and_confidence(_padded(image_HW3))
+        height, width = image_HW3.shape[:2]
+        return mask_HW[:height, :width], confidence_HW[:height, :width]
 
     def confidence(self, image_HW3: ImageArray) -> float:
         """How sure the network is of what it sees in the middle of an image, 0 to 1.
@@ -110,6 +115,16 @@ class Predictor:
             return self.engine.mask(image_HW3)
         return np.asarray(self._shares(image_HW3).argmax(0), np.uint8)
 
+    def _mask_and_confidence(self, image_HW3: ImageArray) -> tuple[ImageArray, ShareArray]:
+        if self.tiles is not None and self.tiles.is_needed(*image_HW3.shape[:2]):
+            return self.tiles.mask_and_confidence(self._shares, image_HW3)
+        if not self.views.is_one:
+            shares_KHW = self._shares(image_HW3)
+            return np.asarray(shares_KHW.argmax(0), np.uint8), shares_KHW.max(0)
+        mask_HW, logits_KHW = self.engine.mask_and_logits(image_HW3)
+        chosen_1HW = torch.from_numpy(mask_HW).long()[None]
+        return mask_HW, torch.from_numpy(logits_KHW).softmax(0).gather(0, chosen_1HW)[0].numpy()
+
     def _shares(self, image_HW3: ImageArray) -> LogitArray:
         image_13HW = torch.from_numpy(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)[None]
         return np.asarray(self.views.shares(self._logits, image_13HW)[0].numpy())
@@ -117,6 +132,16 @@ class Predictor:
     def _logits(self, image_13HW: torch.Tensor) -> torch.Tensor:
         image_HW3 = np.ascontiguousarray(image_13HW[0].permute(1, 2, 0).numpy())
         return torch.from_numpy(self.engine.logits(image_HW3))[None]
+
+
+def _padded(image_HW3: np.ndarray[Any, Any]) -> ImageArray:
+    """The image, continued at its lower and right edges to what the network needs. Raises ValueError if it is none."""
+    if image_HW3.dtype != np.uint8 or image_HW3.ndim != 3 or image_HW3.shape[2] != 3 or 0 in image_HW3.shape:
+        raise ValueError(f"expected a uint8 image (H, W, 3), found {image_HW3.dtype} {image_HW3.shape}")
+    missing = [max(0, MIN_SIDE_PX - side) for side in image_HW3.shape[:2]]
+    if not any(missing):
+        return image_HW3
+    return np.pad(image_HW3, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
 
 
 def load_model(version: Version) -> tuple[SegmentationModel, LabelSpace]:

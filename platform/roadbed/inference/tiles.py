@@ -47,8 +47,15 @@ class Tiles:
 
         A window counts less towards those of its edges that lie inside the image.
         """
+        return self.mask_and_confidence(shares, image_HW3)[0]
+
+    def mask_and_confidence(
+        self, shares: Callable[[ImageArray], ShareArray], image_HW3: ImageArray
+    ) -> tuple[ImageArray, ShareArray]:
+        """As `mask`, and the blended share (H, W), 0..1, of each pixel's class."""
         height, width = image_HW3.shape[:2]
         total_KHW: ShareArray | None = None
+        weight_HW = np.zeros((height, width), np.float32)
         rows, columns = self._starts(height, self.height_px), self._starts(width, self.width_px)
         for top, left in itertools.product(rows, columns):
             window = image_HW3[top : top + self.height_px, left : left + self.width_px]
@@ -57,11 +64,11 @@ class Tiles:
             weight_w = self._weight(window.shape[1], at_start=left == columns[0], at_end=left == columns[-1])
             if total_KHW is None:
                 total_KHW = np.zeros((len(shares_Khw), height, width), np.float32)
-            total_KHW[:, top : top + window.shape[0], left : left + window.shape[1]] += (
-                shares_Khw * weight_h1 * weight_w
-            )
+            place = (slice(top, top + window.shape[0]), slice(left, left + window.shape[1]))
+            total_KHW[:, *place] += shares_Khw * weight_h1 * weight_w
+            weight_HW[place] += weight_h1 * weight_w
         assert total_KHW is not None
-        return np.asarray(total_KHW.argmax(0), np.uint8)
+        return np.asarray(total_KHW.argmax(0), np.uint8), np.asarray(total_KHW.max(0) / weight_HW)
 
     def _starts(self, side: int, window: int) -> list[int]:
         """Where windows begin along a side: evenly, the last one at the end."""

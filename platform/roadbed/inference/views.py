@@ -12,7 +12,10 @@ from typing import Any, Self
 import torch
 from torch.nn import functional
 
+from roadbed.errors import UsageError
+
 MIN_SIDE_PX = 32
+MIN_SCALE, MAX_SCALE = 0.25, 4.0
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 
@@ -32,6 +35,27 @@ class Views:
         """Those with which a version was scored."""
         train = card.get("spec", {}).get("train", {})
         return cls(tuple(train.get("eval_scales", (1.0,))), bool(train.get("eval_flip", False)))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Of scales with commas between them, and perhaps "flip", as in 0.75,1,1.25,flip. Raises UsageError."""
+        words = [word.strip() for word in text.split(",")]
+        scales = [word for word in words if word != "flip"]
+        try:
+            found = tuple(float(word) for word in scales) or (1.0,)
+        except ValueError:
+            found = ()
+        if not found or not all(MIN_SCALE <= scale <= MAX_SCALE for scale in found) or words.count("flip") > 1:
+            raise UsageError(
+                f"{text!r} are no views; write sizes over the frame's own, {MIN_SCALE:g} to {MAX_SCALE:g}, with commas "
+                'between them, and "flip" for the mirrored ones too, as in 0.75,1,1.25,flip'
+            )
+        return cls(found, "flip" in words)
+
+    @property
+    def words(self) -> str:
+        """What `parse` takes."""
+        return ",".join([*(f"{scale:g}" for scale in self.scales), *["flip"] * self.is_flipped_too])
 
     @property
     def is_one(self) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from roadbed import __version__
-from roadbed.errors import ClusterError, NoSuchObjectError, ObjectExistsError
+from roadbed.errors import ClusterError, NoSuchObjectError, ObjectExistsError, UsageError
+from roadbed.kube.names import NAMESPACE
 
 # Kinds of objects by their plural, with the version of the API that has them.
 NAMESPACED = {
@@ -58,8 +60,13 @@ class Cluster:
     def connect(cls, *, context: str | None = None, namespace: str | None = None) -> Self:
         """By the kubeconfig's `context` (its current one), in `namespace` (the context's). Asks nothing of it yet.
 
-        Raises ClusterError where there is no kubeconfig, or none that can be used.
+        Raises ClusterError where there is no kubeconfig, or none that can be used, and UsageError for what is no name.
         """
+        if namespace and not NAMESPACE.fullmatch(namespace):
+            raise UsageError(
+                f"--namespace {namespace!r}: is no name of a namespace, which has up to 63 lower-case letters, digits "
+                "and dashes; `kubectl get namespaces` lists those there are"
+            )
         from kubernetes import client
 
         settings = client.Configuration()
@@ -128,7 +135,7 @@ class Cluster:
         version = NAMESPACED[kind]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         path = f"{root}/namespaces/{self.namespace}/{kind}"
-        return f"{path}/{name}" if name else path
+        return f"{path}/{quote(name, safe='')}" if name else path
 
     def _json(
         self,

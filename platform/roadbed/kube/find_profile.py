@@ -51,7 +51,10 @@ def known_profiles(
         return built_in_profiles(), "built-in profiles"
     if found:
         return found, f"namespace {cluster.namespace}"
-    notify(f"namespace {cluster.namespace} has no profiles (the chart installs them); the built-in ones are taken")
+    notify(
+        f"namespace {cluster.namespace} has no profiles: the built-in ones are taken, which know neither your image "
+        "nor your store. The chart installs profiles; name its namespace by --namespace"
+    )
     return built_in_profiles(), "built-in profiles"
 
 

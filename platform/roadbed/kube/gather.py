@@ -15,7 +15,7 @@ import yaml
 from roadbed.errors import ClusterError, NoSuchObjectError, UsageError
 from roadbed.kube.client import Cluster
 from roadbed.kube.facts import SKEW_S, Object, event_at, seconds_of
-from roadbed.kube.names import JOB_ANNOTATION, KIND_LABEL, OURS, RUN_LABEL, selector
+from roadbed.kube.names import JOB_ANNOTATION, KIND_LABEL, OUR_PODS, OURS, RUN_LABEL, selector
 from roadbed.spec import OutputSpec
 
 FOLDERS = {"train": "runs", "tune": "sweeps"}
@@ -42,7 +42,7 @@ class Snapshot:
     @classmethod
     def take(cls, cluster: Cluster, *, run: str = "") -> Snapshot:
         """Of all jobs, or of the one of a run's name."""
-        labels = selector({RUN_LABEL: run} if run else OURS)
+        labels = selector({RUN_LABEL: run} if run else OUR_PODS)
         return cls(_readable(cluster, "pods", labels), _readable(cluster, "events"), _readable(cluster, "workloads"))
 
     def of(self, rayjob: Object) -> Belongings:

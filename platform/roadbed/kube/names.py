@@ -6,6 +6,7 @@ Sources: KubeRay's and Kueue's documentation of their labels; kubernetes.io, "Re
 from __future__ import annotations
 
 import hashlib
+import re
 
 DOMAIN = "roadbed.dev"
 RUN_LABEL = f"{DOMAIN}/run"
@@ -19,20 +20,24 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 ELASTIC_ANNOTATION = "kueue.x-k8s.io/elastic-job"
 
-# What every object of `roadbed submit` and its pods have.
-OURS = {
-    "app.kubernetes.io/name": "roadbed",
+# What every pod of `roadbed submit` has. No app.kubernetes.io/name: by that one, as "kuberay", the Service
+# NAME-head-svc that KubeRay makes for a RayJob finds the head.
+OUR_PODS = {
     "app.kubernetes.io/component": "job",
     "app.kubernetes.io/managed-by": "roadbed",
 }
+# What every RayJob of `roadbed submit` has.
+OURS = {"app.kubernetes.io/name": "roadbed", **OUR_PODS}
 
 # Where pods find the job spec, by a downwardAPI volume of JOB_ANNOTATION.
 SPEC_FOLDER = "/etc/roadbed"
 SPEC_FILE = f"{SPEC_FOLDER}/job.yaml"
 
-# Names of ports have at most 15 letters.
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+# Names of ports have at most 15 letters. As KubeRay calls them where a head names none; it makes its Services of them.
 PORTS = {
-    "gcs": 6379,
+    "gcs-server": 6379,
     "dashboard": 8265,
     "client": 10001,
     "metrics": 8080,
@@ -47,6 +52,6 @@ def selector(labels: dict[str, str]) -> str:
 
 
 def job_labels(run: str, kind: str, spec_text: str) -> dict[str, str]:
-    """The labels of a job's objects and pods. The spec's is the start of its sha256: the same spec, the same label."""
+    """The labels of a job's pods. The spec's is the start of its sha256: the same spec, the same label."""
     digest = hashlib.sha256(spec_text.encode()).hexdigest()[:16]
-    return {**OURS, RUN_LABEL: run, KIND_LABEL: kind, SPEC_LABEL: digest}
+    return {**OUR_PODS, RUN_LABEL: run, KIND_LABEL: kind, SPEC_LABEL: digest}

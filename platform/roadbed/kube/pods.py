@@ -17,8 +17,9 @@ GIB = 1024**3
 HEAD_SHM_GIB = 1
 # A driver that Ray is asked to stop has so long to let its workers save (runtime/judgement.py); by itself Ray gives 3.
 STOP_S = 30
-# Of its grace a pod's hook leaves so many seconds, for Ray to end by SIGTERM.
-AFTER_HOOK_S = 15
+# Of its grace a pod's hook leaves so many seconds, for Ray to end by SIGTERM. The hook has drained the node before: of
+# the 30 s for which Ray drains it once more, these are enough.
+AFTER_HOOK_S, DRAIN_S = 15, 10
 
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -149,7 +150,12 @@ def _ray_container(
         "name": name,
         "image": profile.image,
         "imagePullPolicy": profile.image_pull_policy,
-        "env": [*_store_env(profile), *env, *(_env(key, text) for key, text in profile.env.items())],
+        "env": [
+            *_store_env(profile),
+            _env("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", str(DRAIN_S)),
+            *env,
+            *(_env(key, text) for key, text in profile.env.items()),
+        ],
         "resources": resources,
         "securityContext": CONTAINER_SECURITY,
         "lifecycle": {"preStop": {"exec": {"command": hook}}},

@@ -13,10 +13,13 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from roadbed.errors import UsageError
+from roadbed.kube.names import DOMAIN, OURS
 from roadbed.spec.base import Section
 
 BUILT_IN = ("cpu", "gpu")
 _SECRET = re.compile(r"(SECRET|PASSWORD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIALS?)(_ID|_KEY)?$")
+# Labels by which KubeRay and the chart's policies find pods.
+_LABELS_OF_OTHERS = ("app.kubernetes.io/created-by", *OURS)
 
 
 class StoreProfile(Section):
@@ -127,6 +130,14 @@ class Profile(Section):
                     f"env.{name}: is read by whoever reads the profile; keep it in the Secret store.secret"
                 )
         return env
+
+    @field_validator("labels")
+    @classmethod
+    def _leaves_labels_of_others(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name in labels:
+            if name in _LABELS_OF_OTHERS or name.startswith(("ray.io/", f"{DOMAIN}/")):
+                raise ValueError(f"labels.{name}: by it KubeRay or roadbed find their pods; take a name of your own")
+        return labels
 
 
 def parse_profile(text: str, *, origin: str) -> Profile:

@@ -14,6 +14,7 @@ from roadbed.errors import UsageError
 from roadbed.kube.names import (
     ELASTIC_ANNOTATION,
     JOB_ANNOTATION,
+    OURS,
     QUEUE_LABEL,
     QUEUE_PRIORITY_LABEL,
     SPEC_FILE,
@@ -36,6 +37,9 @@ MOST_LETTERS = 47
 WORKERS = "workers"
 # So soon go the pods of a job that ended. With a queue any job's: Kueue gives their place to others.
 ENDED_TTL_S = 60
+# The submitter only follows the driver's log; a lost connection or node ends it, and the last of these ends the job.
+# A driver that fails is none of them.
+SUBMITTER_RETRIES = 5
 # An attempt of the run that was there before: how long its driver may pause before it tries again, and then be lost.
 LONGEST_SILENCE_S = 360
 
@@ -57,7 +61,7 @@ def rayjob(job: ClusterJob, profile: Profile, *, namespace: str, submission: str
     metadata = {
         "name": job.name,
         "namespace": namespace,
-        "labels": {**labels, **_queue_labels(job, queue)},
+        "labels": {**OURS, **labels, **_queue_labels(job, queue)},
         "annotations": {
             SUBMISSION_ANNOTATION: submission,
             **({ELASTIC_ANNOTATION: "true"} if queue and size.is_elastic else {}),
@@ -71,7 +75,7 @@ def rayjob(job: ClusterJob, profile: Profile, *, namespace: str, submission: str
         "backoffLimit": job.cluster.retries,
         **_deadlines(job),
         **(_with_queue() if queue else _without_queue(job)),
-        "submitterConfig": {"backoffLimit": 2},
+        "submitterConfig": {"backoffLimit": SUBMITTER_RETRIES},
         "submitterPodTemplate": submitter_template(profile, labels=labels),
         "rayClusterSpec": _cluster(job, profile, size, labels=labels, text=text),
     }

@@ -1,20 +1,19 @@
 """A sweep as a page of its own: who won, every trial, their curves, their values, what mattered and what it cost.
 
-The page needs nothing beside itself, neither scripts nor a network, and forbids both to whatever it is made to show.
 Its drawings are of `sweep_pictures`, its rows of `sweep_rows`, its other sections of `sweep_sections`.
 """
 
 from __future__ import annotations
 
-import importlib.resources
 from collections import Counter
 from html import escape
 
 from roadbed.report.inline import SCORE_INKS
+from roadbed.report.page import card, html_page
 from roadbed.report.sweep_curves import trials_without_curve
 from roadbed.report.sweep_pictures import curves_for_page, parallel_for_page
 from roadbed.report.sweep_rows import rows_card
-from roadbed.report.sweep_sections import card, changes_card, cost_card, importance_card
+from roadbed.report.sweep_sections import changes_card, cost_card, importance_card
 from roadbed.report.sweep_table import (
     is_share,
     metric_name,
@@ -26,44 +25,23 @@ from roadbed.report.sweep_table import (
 from roadbed.tuning.results import SweepResult, Trial
 from roadbed.words import duration
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 RAMP = "".join(f'<i style="background:var(--score-{number})"></i>' for number in range(len(SCORE_INKS)))
 
 
 def sweep_page(result: SweepResult) -> str:
     """The whole page, as HTML."""
-    style = importlib.resources.files("roadbed.report").joinpath("sweep.css").read_text(encoding="utf-8")
     cards = [_head(result), rows_card(result), *_drawings(result)]
     cards.append(f'<div class="pair">{importance_card(result)}{cost_card(result)}</div>')
     cards.append(changes_card(result))
-    name, direction = escape(one_line(result.name)), "highest" if result.mode == "max" else "lowest"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="color-scheme" content="light dark">
-<title>{name}: a sweep of roadbed</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<div class="page">
-<header>
-<h1>{name}</h1>
-<p>A sweep for the {direction} {escape(metric_name(result.metric))}</p>
-</header>
-<main>
-{"".join(cards)}
-</main>
-<footer>Every trial is a run: roadbed runs show NAME tells all of it.</footer>
-</div>
-</body>
-</html>
-"""
+    name, direction = one_line(result.name), "highest" if result.mode == "max" else "lowest"
+    return html_page(
+        cards,
+        title=f"{name}: a sweep of roadbed",
+        heading=name,
+        below=f"A sweep for the {direction} {metric_name(result.metric)}",
+        footer="Every trial is a run: roadbed runs show NAME tells all of it.",
+    )
 
 
 def _head(result: SweepResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from roadbed.report.sweep_sections import card
+from roadbed.report.page import card
 from roadbed.report.sweep_table import (
     ABSENT,
     epochs_words,

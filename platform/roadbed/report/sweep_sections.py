@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from roadbed.report.page import bar, card
 from roadbed.report.sweep_curves import changed_keys
 from roadbed.report.sweep_pictures import changes_for_page
 from roadbed.report.sweep_table import number_words, one_line, short_names, value_words
@@ -15,24 +16,19 @@ from roadbed.words import duration, percent
 BARS_SHOWN = 15
 
 
-def card(title: str, body: str) -> str:
-    """A section of the page; `body` is HTML."""
-    head = f"<h2>{escape(title)}</h2>" if title else ""
-    return f'<section class="card">{head}{body}</section>\n'
-
-
 def importance_card(result: SweepResult) -> str:
     """A bar per value that was searched, the most important first, or why there is none."""
     names = short_names(result.parameters)
     shares = sorted(result.importance.items(), key=lambda item: (-item[1], item[0]))
     if not shares:
-        told = "Not told: that takes several trials with a score, and values that differ between them."
+        told = "Not told: that takes eight trials with scores after the same epoch, and values that differ."
         return card("What mattered", f'<p class="faint">{told}</p>')
     most = max(share for _, share in shares)
     bars = [
-        _bar(names.get(key, one_line(key)), percent(share), share / most if most > 0 else 0.0) for key, share in shares
+        bar(names.get(key, one_line(key)), percent(share), share / most if most > 0 else 0.0) for key, share in shares
     ]
-    told = "The share of the differences between scores that goes with each value. Few trials tell it roughly."
+    epoch = "" if result.importance_epoch is None else f" after epoch {result.importance_epoch:g}"
+    told = f"The share of the differences between scores{epoch} that goes with each value. Few trials tell it roughly."
     return card("What mattered", f'<p class="faint">{told}</p><ul class="bars">{"".join(bars)}</ul>')
 
 
@@ -91,11 +87,4 @@ def _assigned(values: Mapping[str, Any]) -> str:
 
 def _cost_bar(trial: Trial, most_s: float, *, is_best: bool) -> str:
     told = duration(trial.worker_s) + (f", GPUs {duration(trial.gpu_s)}" if trial.gpu_s else "")
-    return _bar(f"trial {trial.number}", told, trial.worker_s / most_s if most_s > 0 else 0.0, is_best=is_best)
-
-
-def _bar(name: str, told: str, share: float, *, is_best: bool = False) -> str:
-    kind = ' class="best"' if is_best else ""
-    width = f"{100 * min(1.0, max(0.0, share)):.1f}%"
-    bar = f'<span class="bar"><i style="width:{width}"></i></span>'
-    return f"<li{kind}><span>{escape(name)}</span><span>{escape(told)}</span>{bar}</li>"
+    return bar(f"trial {trial.number}", told, trial.worker_s / most_s if most_s > 0 else 0.0, is_best=is_best)

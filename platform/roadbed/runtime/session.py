@@ -84,7 +84,7 @@ def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict
 
         read_environment_anew()
         try:
-            _probe(settings["address"])
+            probe(settings["address"])
             with own_signals():
                 ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -102,7 +102,7 @@ def grown(resources: Mapping[str, float], environment: Mapping[str, str]) -> dic
     return {**resources, **{name: most for name, most in told.items() if most > resources.get(name, 0.0)}}
 
 
-def _probe(address: str) -> None:
+def probe(address: str) -> None:
     """Raises OSError if nobody listens at HOST:PORT; Ray itself would try for minutes. Other forms are left to Ray."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:

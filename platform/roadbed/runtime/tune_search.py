@@ -92,8 +92,8 @@ class Recorder(_OfThisStart, tune.Callback):  # type: ignore[misc]
             self._catch_up(record, RunFigures.of(run, status))
             self._end(record, "finished" if status.state == "finished" else "failed", status.reason or "")
         else:
-            epochs = f"{record.curve[-1][0]:g} epochs" if record.curve else "its start"
-            why = f"stopped by {self._job.tune.scheduler.kind} after {epochs}"
+            when = f"epoch {record.curve[-1][0]:g}" if record.curve else "its start"
+            why = f"stopped by {self._job.tune.scheduler.kind} after {when}"
             run.fail(why, state="stopped")
             self._end(record, "stopped", why)
 

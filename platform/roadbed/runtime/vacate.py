@@ -16,6 +16,7 @@ from typing import Any
 
 from roadbed.errors import RoadbedError
 from roadbed.runs import LIVE, CheckpointRef, Run
+from roadbed.runtime.session import probe
 from roadbed.spec import TrainJob, TuneJob
 from roadbed.storage import Store, open_store
 from roadbed.tuning.sweep import Sweep
@@ -107,33 +108,44 @@ def _runs(job: TrainJob | TuneJob, root: Store) -> list[Run]:
 class RayNodes:
     """The nodes of the Ray that RAY_ADDRESS names, asked of its control store. Without an answer, none are known.
 
+    A head whose name is gone, as when its whole cluster is deleted, is not asked: Ray would try for 40 s.
+
     Ray has no public call to drain a node; its own is the hidden command `ray drain-node`, which does the same.
     Source: ray/scripts/scripts.py, drain_node.
     """
 
     def __init__(self, *, within_s: float) -> None:
         self._deadline_ms = int((time.time() + within_s) * 1000)
+        self._address = os.environ.get("RAY_ADDRESS", "127.0.0.1:6379")
 
     def hosts(self) -> set[str]:
         """The host names of all nodes that live, that is of the pods."""
         return {host for _, host, _ in self._alive()}
 
     def drain(self, hosts: Collection[str] | None) -> None:
-        """As `Drain` has it."""
+        """As `Drain` has it. What Ray refuses, or does not hear for it is ending itself, keeps nobody from waiting."""
+        for node_id, host, is_head in self._alive():
+            if host in hosts if hosts is not None else not is_head:
+                try:
+                    is_accepted, why = self._drain(node_id)
+                except Exception as error:
+                    is_accepted, why = False, str(error)
+                if not is_accepted:
+                    log.warning("Ray does not drain node=%s: %s", host, why)
+
+    def _drain(self, node_id: str) -> tuple[bool, str]:
         from ray.core.generated import autoscaler_pb2
 
         reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-        for node_id, host, is_head in self._alive():
-            if host in hosts if hosts is not None else not is_head:
-                is_accepted, why = self._gcs().drain_node(node_id, reason, "its pod is taken away", self._deadline_ms)
-                if not is_accepted:
-                    log.warning("Ray does not drain node=%s: %s", host, why)
+        answer = self._gcs().drain_node(node_id, reason, "its pod is taken away", self._deadline_ms)
+        return bool(answer[0]), str(answer[1])
 
     def _alive(self) -> list[tuple[str, str, bool]]:
         """Id, host name, and whether it is the head's, of every node that lives."""
         from ray.core.generated import gcs_pb2
 
         try:
+            probe(self._address)
             nodes = self._gcs().get_all_node_info(timeout=GCS_TIMEOUT_S)
         except Exception as error:
             log.warning("Ray does not tell its nodes: %s", error)
@@ -147,4 +159,4 @@ class RayNodes:
     def _gcs(self) -> Any:
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
-        return GcsClient(address=os.environ.get("RAY_ADDRESS", "127.0.0.1:6379"))
+        return GcsClient(address=self._address)

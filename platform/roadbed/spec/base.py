@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -31,9 +32,15 @@ class Section(BaseModel):
             raise UsageError("\n".join(f"{origin}: {fault}" for fault in faults)) from None
 
 
+# Keys of a store stand in the environment or in a Secret, never here: a spec is read by many.
+_S3_URI = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^\x00-\x1f\x7f]*)?")
+
+
 def _check_store_uri(uri: str) -> str:
     if not uri.startswith(("s3://", "file:///")):
         raise ValueError("expected s3://BUCKET/PREFIX or file:///FOLDER (workers run in folders of their own)")
+    if uri.startswith("s3://") and not _S3_URI.fullmatch(uri):
+        raise ValueError("expected s3://BUCKET/PREFIX in one line, the bucket of letters, digits, dots and dashes")
     return uri.rstrip("/")
 
 

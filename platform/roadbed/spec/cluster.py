@@ -47,7 +47,8 @@ class ClusterSpec(Section):
         168.0,
         gt=0,
         le=8760,
-        description="without a queue: hours for which an ended job is listed; its run stays in the store",
+        description="hours for which an ended job is listed; with a queue until somebody submits another after them. "
+        "Its run stays in the store",
     )
 
     @model_validator(mode="after")

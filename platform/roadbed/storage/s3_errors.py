@@ -98,8 +98,10 @@ def explain(error: Exception, uri: str, bucket: str, endpoint: str, *, history: 
 
 def _explain_answer(error: Exception, code: str, uri: str, bucket: str, endpoint: str, history: str) -> RoadbedError:
     if code == "NoSuchBucket":
+        elsewhere = ", or set AWS_PROFILE if AWS's own S3 is meant" if "//127.0.0.1" in endpoint else ""
         return NotFoundError(
-            f"{uri}: there is no bucket {bucket} at {endpoint}; check the name, or make it with `aws s3 mb s3://{bucket}`"
+            f"{uri}: there is no bucket {bucket} at {endpoint}; check the name, or make it with `aws s3 mb "
+            f"s3://{bucket}`{elsewhere}"
         )
     if code in _ABSENT:
         return NotFoundError(f"{uri}: there is no such object at {endpoint}; check the spelling")

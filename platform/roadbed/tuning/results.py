@@ -6,8 +6,9 @@ Reads and writes nothing; whoever rebuilds a sweep from its runs fills these in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Mode = Literal["max", "min"]
@@ -57,6 +58,10 @@ class Trial:
         evaluation = self.best_evaluation(mode)
         return None if evaluation is None else evaluation[1]
 
+    def best_until(self, epoch: float, mode: Mode) -> float | None:
+        """The best value of the metric up to `epoch`; None without an evaluation."""
+        return replace(self, curve=tuple(point for point in self.curve if point[0] <= epoch)).best(mode)
+
     @property
     def last(self) -> float | None:
         """The newest value of the metric; None without an evaluation."""
@@ -80,6 +85,24 @@ class Trial:
         return self.values_from(math.inf)
 
 
+def comparable(trials: Collection[Trial], *, fewest: int) -> tuple[float | None, list[Trial]]:
+    """The latest epoch that at least `fewest` trials were scored at with the values that they began with, and those.
+
+    None and no trial, if there is no such epoch. A scheduler ends bad trials early, so that few are ever scored at the
+    last one.
+    """
+    reached = {trial.number: _epochs_as_begun(trial) for trial in trials}
+    counts = Counter(epoch for epochs in reached.values() for epoch in epochs)
+    epoch = max((epoch for epoch, count in counts.items() if count >= fewest), default=None)
+    return epoch, [trial for trial in trials if epoch in reached[trial.number]]
+
+
+def _epochs_as_begun(trial: Trial) -> set[float]:
+    """Epochs that it was scored at with the values that it began with."""
+    until = min((change.epoch for change in trial.changes), default=math.inf)
+    return {epoch for epoch, _ in trial.sound_curve if epoch <= until}
+
+
 @dataclass(frozen=True)
 class Baseline:
     """What the sweep is measured against: a run with the values that the spec had before, and its score."""
@@ -100,7 +123,8 @@ class Stretch:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """A sweep, ended or under way. `importance` has the share of the score's spread that each value explains, 0..1.
+    """A sweep, ended or under way. `importance` has the share of the score's spread that each value explains, 0..1, by
+    the scores that trials had after `importance_epoch`.
 
     `registered` is the version that its winner became ("camvid:4").
     """
@@ -111,6 +135,7 @@ class SweepResult:
     trials: tuple[Trial, ...]
     wall_s: float
     importance: Mapping[str, float] = field(default_factory=dict)
+    importance_epoch: float | None = None
     registered: str | None = None
     baseline: Baseline | None = None
 
@@ -194,6 +219,7 @@ class SweepResult:
             "registered": self.registered,
             "baseline": None if self.baseline is None else vars(self.baseline),
             "importance": self.importance,
+            "importance_epoch": self.importance_epoch,
             "trials": [{"rank": rank, "score": self.score(trial)} | vars(trial) for rank, trial in self._with_ranks()],
         }
         plain: dict[str, Any] = _plain(document)

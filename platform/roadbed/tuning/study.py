@@ -25,7 +25,7 @@ from roadbed.errors import UsageError
 from roadbed.spec import Dimension, TuneSpec
 from roadbed.spec.space import Space, draw_order, grid_points, num_points
 
-FEWEST_FOR_IMPORTANCE = 10
+FEWEST_FOR_IMPORTANCE = 8
 _REDRAWS = 50
 _DIGITS = 6
 
@@ -136,11 +136,10 @@ class Study:
 def importance(tune: TuneSpec, trials: Iterable[tuple[Mapping[str, Any], float]]) -> dict[str, float]:
     """How much each path had to do with being among the better half of the trials: shares that sum to 1, largest first.
 
-    `trials` are the values and results of trials that went to the end: results after fewer epochs are no results.
-    Empty for fewer than `FEWEST_FOR_IMPORTANCE`, or where no path made a difference. Each path is looked at alone, by
-    how much the density of its values among the better half differs from that among all (PED-ANOVA,
-    arXiv:2304.10255; for conditions arXiv:2601.20800). It says what mattered among the values tried, not which value
-    is right.
+    `trials` are the values and results of trials after as many epochs each: else they could not be compared. Empty
+    for fewer than `FEWEST_FOR_IMPORTANCE`, or where no path made a difference. Each path is looked at alone, by how
+    much the density of its values among the better half differs from that among all (PED-ANOVA, arXiv:2304.10255; for
+    conditions arXiv:2601.20800). It says what mattered among the values tried, not which value is right.
     """
     records = {
         number: _Record(dict(values), "finished", value=value)

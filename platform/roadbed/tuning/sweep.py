@@ -21,8 +21,8 @@ from roadbed.errors import NotFoundError, StoreError
 from roadbed.runs import Attempt, Run
 from roadbed.spec import TuneJob, parse_kind
 from roadbed.storage import Store, get_json, json_bytes
-from roadbed.tuning.results import Baseline, Change, SweepResult, Trial, TrialState
-from roadbed.tuning.study import importance
+from roadbed.tuning.results import Baseline, Change, SweepResult, Trial, TrialState, comparable
+from roadbed.tuning.study import FEWEST_FOR_IMPORTANCE, importance
 
 FOLDER = "sweeps"
 BASELINE = -1
@@ -173,15 +173,16 @@ def result_of(
     made = {number: _trial(job, trials[number], now) for number in sorted(trials)}
     base = made.pop(BASELINE, None)
     score = base.best(job.tune.mode) if base is not None else None
-    ended = [trial for trial in made.values() if trial.state == "finished"]
-    scored = [(trial.values, best) for trial in ended if (best := trial.best(job.tune.mode)) is not None]
+    epoch, compared = comparable(made.values(), fewest=FEWEST_FOR_IMPORTANCE)
+    scores = [(trial.values, trial.best_until(epoch or 0.0, job.tune.mode) or 0.0) for trial in compared]
     return SweepResult(
         name=job.name,
         metric=job.tune.metric,
         mode=job.tune.mode,
         trials=tuple(made.values()),
         wall_s=wall_s(trials, now),
-        importance=importance(job.tune, scored),
+        importance=importance(job.tune, scores),
+        importance_epoch=epoch,
         registered=registered,
         baseline=None if base is None or score is None else Baseline(base.run, score),
     )

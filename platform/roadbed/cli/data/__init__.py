@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from roadbed.cli.data.copy import copy
+from roadbed.cli.data.doctor import doctor
+from roadbed.cli.data.init import init
 from roadbed.cli.data.list import list_all
 from roadbed.cli.data.prepare import prepare
 from roadbed.cli.data.show import show
@@ -16,5 +18,5 @@ def data() -> None:
     """Prepare datasets in a store, look at them, check and copy them."""
 
 
-for command in (copy, list_all, prepare, show, verify):
+for command in (copy, doctor, init, list_all, prepare, show, verify):
     data.add_command(command)

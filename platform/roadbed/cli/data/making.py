@@ -115,7 +115,7 @@ def _mapper(dest: str, threads: int | None, workers: int | None) -> Iterator[Map
     from roadbed.data.parallel import Threads
 
     if workers is None:
-        yield Threads(threads or min(os.cpu_count() or 1, MOST_THREADS))
+        yield Threads(default_threads(threads))
         return
     from roadbed.runtime.map import ray_tasks
     from roadbed.runtime.session import is_ray_remote
@@ -129,3 +129,8 @@ def _mapper(dest: str, threads: int | None, workers: int | None) -> Iterator[Map
         )
     with ray_tasks(workers) as mapper:
         yield mapper
+
+
+def default_threads(threads: int | None) -> int:
+    """As many as were asked for, else one per CPU, within bounds."""
+    return threads or min(os.cpu_count() or 1, MOST_THREADS)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from roadbed.cli.data.making import make_dataset, making_options
+from roadbed.cli.data.splitting import splitting_options, take_splitting
 from roadbed.cli.store import connection, tell
-
-if TYPE_CHECKING:
-    from roadbed.data.sources.folder_splits import Splitting
 
 
 @click.group()
@@ -42,19 +40,6 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str | Non
     if not words:
         raise click.BadParameter(f"{text!r} names nothing; write words between commas, or leave it out")
     return words
-
-
-def _named_files(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """SPLIT=FILE as a file by split."""
-    files: dict[str, str] = {}
-    for text in texts:
-        split, equals, file = text.partition("=")
-        if not (split and equals and file):
-            raise click.BadParameter(f"{text!r}: write SPLIT=FILE, as in train=train.txt")
-        if split in files:
-            raise click.BadParameter(f"{text!r}: {split} has the list {files[split]} already; join the two files")
-        files[split] = file
-    return files
 
 
 @prepare.command()
@@ -140,14 +125,7 @@ def cityscapes(
 @click.option("--masks", required=True, metavar="DIR", help="Their masks, under the same names.")
 @click.option("--classes", required=True, metavar="FILE", help="classes.yaml: names, colours, raw ids, what to ignore.")
 @click.option("--mask-suffix", metavar="TEXT", help="End of the masks' names, as _mask.  [default: common ones]")
-@click.option("--split-file", metavar="FILE", help="Lines `SPLIT NAME`.")
-@click.option("--list", "lists", multiple=True, callback=_named_files, metavar="SPLIT=FILE", help="A name a line.")
-@click.option("--val-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for validation.")
-@click.option("--test-share", type=float, default=0.0, metavar="X", help="Share of frames, 0..1, for testing.")
-@click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other shares.")
-@click.option(
-    "--group-by", metavar="REGEX", help="Its first group names the sequence.  [default: name up to its number]"
-)
+@splitting_options
 @making_options
 def folder(dest: str, images: str, masks: str, classes: str, mask_suffix: str | None, **options: Any) -> None:
     """Frames and masks of your own, with the classes of a classes.yaml.
@@ -157,31 +135,12 @@ def folder(dest: str, images: str, masks: str, classes: str, mask_suffix: str | 
     """
     from roadbed.data.sources.folder import FolderSource
 
-    names = ("split_file", "lists", "val_share", "test_share", "split_seed", "group_by")
-    asked = {name: options.pop(name) for name in names}
     _check_reach(options["workers"], images, masks)
     with connection(images, masks, classes, dest):
-        source = FolderSource(images, masks, classes, mask_suffix=mask_suffix, splitting=_splitting(**asked))
+        splitting = take_splitting(options)
+        source = FolderSource(images, masks, classes, mask_suffix=mask_suffix, splitting=splitting)
         _tell_all(source.notes)
         make_dataset(source, dest, **options)
-
-
-def _splitting(
-    *,
-    split_file: str | None,
-    lists: dict[str, str],
-    val_share: float,
-    test_share: float,
-    split_seed: int,
-    group_by: str | None,
-) -> Splitting:
-    from roadbed.data.sources.folder import read_list, read_split_file
-    from roadbed.data.sources.folder_splits import Splitting
-
-    listed = read_split_file(split_file) if split_file else ()
-    for split, file in lists.items():
-        listed += read_list(split, file)
-    return Splitting(listed=listed, val_share=val_share, test_share=test_share, seed=split_seed, group_by=group_by)
 
 
 def _check_reach(workers: int | None, *sources: str) -> None:

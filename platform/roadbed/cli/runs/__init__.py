@@ -8,6 +8,7 @@ from roadbed.cli.runs.compare import compare
 from roadbed.cli.runs.curves import curves
 from roadbed.cli.runs.list import list_all
 from roadbed.cli.runs.logs import logs, metrics
+from roadbed.cli.runs.report import report
 from roadbed.cli.runs.show import show
 
 
@@ -16,5 +17,5 @@ def runs() -> None:
     """Training runs: what state they are in, what they logged, how they compare."""
 
 
-for command in (compare, curves, list_all, logs, metrics, show):
+for command in (compare, curves, list_all, logs, metrics, report, show):
     runs.add_command(command)

@@ -14,7 +14,7 @@ from roadbed.data.labels import CAMVID_11, LabelSpace
 from roadbed.data.sources.camvid_folders import CODES_FILE, CamvidRef, MaskKind, scan_camvid
 from roadbed.data.sources.camvid_masks import codes_table, color_table, segnet_table
 from roadbed.data.sources.holdout import held_out
-from roadbed.data.sources.images import check_pair, digest_files, read_pair
+from roadbed.data.sources.images import File, check_pair, digest_files, read_pair
 from roadbed.data.sources.listing import Listing, source_store
 from roadbed.data.sources.tables import ColorTable, MaskTable
 from roadbed.storage import Store
@@ -47,17 +47,22 @@ class CamvidSource:
         """The classes, and what the masks' values mean."""
         return repr((self.label_space.to_json(), [(kind, table.settings) for kind, table in self._tables.items()]))
 
+    def files(self, ref: CamvidRef) -> tuple[File, File, MaskTable | ColorTable]:
+        """Frame and mask of a pair, and what the mask's values mean."""
+        return (self._store, ref.image_key), (self._store, ref.mask_key), self._tables[ref.mask_kind]
+
     def digest(self, ref: CamvidRef) -> str:
         """sha256 (hex) over both files of a pair, and what kind of mask it is."""
-        return digest_files((self._store, ref.image_key), (self._store, ref.mask_key), also=ref.mask_kind)
+        image, mask, _ = self.files(ref)
+        return digest_files(image, mask, also=ref.mask_kind)
 
     def check(self, ref: CamvidRef) -> list[str]:
         """What is wrong with a pair; empty if `read` will return it."""
-        return check_pair((self._store, ref.image_key), (self._store, ref.mask_key), self._tables[ref.mask_kind])
+        return check_pair(*self.files(ref))
 
     def read(self, ref: CamvidRef) -> tuple[np.ndarray, np.ndarray]:
         """image_HW3 (uint8 RGB) and mask_HW (uint8). Raises DataError naming the file."""
-        return read_pair((self._store, ref.image_key), (self._store, ref.mask_key), self._tables[ref.mask_kind])
+        return read_pair(*self.files(ref))
 
 
 def _table(kind: MaskKind, listing: Listing, label_space: LabelSpace) -> MaskTable | ColorTable:

@@ -23,7 +23,7 @@ from roadbed.data.labels import (
 from roadbed.data.sources import SampleRef
 from roadbed.data.sources.cityscapes_folders import CityscapesPair, Labels, scan_cityscapes
 from roadbed.data.sources.cityscapes_frames import Framing, Size, Tile, show_size
-from roadbed.data.sources.images import check_pair, digest_files, read_frame, read_pair
+from roadbed.data.sources.images import File, check_pair, digest_files, read_frame, read_pair
 from roadbed.data.sources.last import LastValue
 from roadbed.data.sources.listing import place, source_store
 from roadbed.data.sources.tables import MaskTable
@@ -82,16 +82,18 @@ class CityscapesSource:
         """The classes, what the masks' ids mean, and how frames become samples."""
         return repr((self.label_space.to_json(), self._table.settings, self._framing))
 
+    def files(self, ref: CityscapesRef) -> tuple[File, File, MaskTable]:
+        """Frame and mask that a sample is of, and what the mask's values mean."""
+        return (self._store, ref.image_key), (self._store, ref.mask_key), self._table
+
     def digest(self, ref: CityscapesRef) -> str:
         """sha256 (hex) over both files of a pair; the tiles of one frame have different keys and the same digest."""
-        return self._last_digest.get(
-            (ref.image_key, ref.mask_key),
-            lambda: digest_files((self._store, ref.image_key), (self._store, ref.mask_key)),
-        )
+        image, mask, _ = self.files(ref)
+        return self._last_digest.get((ref.image_key, ref.mask_key), lambda: digest_files(image, mask))
 
     def check(self, ref: CityscapesRef) -> list[str]:
         """What is wrong with a pair; empty if `read` will return it."""
-        problems = check_pair((self._store, ref.image_key), (self._store, ref.mask_key), self._table)
+        problems = check_pair(*self.files(ref))
         if not problems:
             try:
                 self.read(ref)
@@ -103,7 +105,7 @@ class CityscapesSource:
         """image_HW3 (uint8 RGB) and mask_HW (uint8) of the frame or tile. Raises DataError naming the file."""
 
         def read_whole() -> tuple[np.ndarray, np.ndarray]:
-            return read_pair((self._store, ref.image_key), (self._store, ref.mask_key), self._table)
+            return read_pair(*self.files(ref))
 
         if ref.tile is None:
             return self._framing.cut(*read_whole(), None)

@@ -13,9 +13,10 @@ from roadbed.data.sources import SampleRef
 from roadbed.data.sources.folder_classes import ClassesFile, parse_classes
 from roadbed.data.sources.folder_pairs import pair_files
 from roadbed.data.sources.folder_splits import SPLIT_NAME, Splitting, plan_splits
-from roadbed.data.sources.images import check_pair, digest_files, read_pair
+from roadbed.data.sources.images import File, check_pair, digest_files, read_pair
 from roadbed.data.sources.listing import IMAGE_SUFFIXES, source_store
 from roadbed.data.sources.split_lists import ListedName
+from roadbed.data.sources.tables import ColorTable, MaskTable
 from roadbed.errors import DataError, NotFoundError, UsageError
 from roadbed.storage import Store, open_store, split_uri
 
@@ -65,17 +66,22 @@ class FolderSource:
         """The classes, and what the masks' values mean."""
         return repr((self.label_space.to_json(), self._table.settings))
 
+    def files(self, ref: FolderRef) -> tuple[File, File, MaskTable | ColorTable]:
+        """Frame and mask of a pair, and what the mask's values mean."""
+        return (self._images, ref.image_key), (self._masks, ref.mask_key), self._table
+
     def digest(self, ref: FolderRef) -> str:
         """sha256 (hex) over both files of a pair."""
-        return digest_files((self._images, ref.image_key), (self._masks, ref.mask_key))
+        image, mask, _ = self.files(ref)
+        return digest_files(image, mask)
 
     def check(self, ref: FolderRef) -> list[str]:
         """What is wrong with a pair; empty if `read` will return it."""
-        return check_pair((self._images, ref.image_key), (self._masks, ref.mask_key), self._table)
+        return check_pair(*self.files(ref))
 
     def read(self, ref: FolderRef) -> tuple[np.ndarray, np.ndarray]:
         """image_HW3 (uint8 RGB) and mask_HW (uint8). Raises DataError naming the file."""
-        return read_pair((self._images, ref.image_key), (self._masks, ref.mask_key), self._table)
+        return read_pair(*self.files(ref))
 
 
 def read_split_file(uri: str) -> tuple[ListedName, ...]:

@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from roadbed.data.label_lists import voc_color
 from roadbed.data.labels import IGNORE_ID, Color, LabelClass, LabelSpace
 from roadbed.data.sources.tables import UNKNOWN_ID, ColorTable, MaskTable
 from roadbed.errors import UsageError
@@ -101,7 +102,7 @@ class ClassesFile(_Part):
     @property
     def label_space(self) -> LabelSpace:
         """The classes in the order of the file; those without a colour get one by their place."""
-        classes = (LabelClass(e.name, e.color or _color_of(place)) for place, e in enumerate(self.classes))
+        classes = (LabelClass(e.name, e.color or voc_color(place + 1)) for place, e in enumerate(self.classes))
         return LabelSpace(self.name, tuple(classes))
 
     def table(self, *, origin: str) -> MaskTable | ColorTable:
@@ -217,15 +218,3 @@ def _check_single(values: Any) -> None:
 
 def _first_doubled(counts: Counter[str]) -> str | None:
     return next((value for value, count in counts.items() if count > 1), None)
-
-
-def _color_of(place: int) -> Color:
-    """A colour unlike those of other places: the bits of the number, dealt to red, green and blue, highest first.
-
-    Source: the colour map of the Pascal VOC development kit.
-    """
-    color = [0, 0, 0]
-    for position in range(8):
-        for channel in range(3):
-            color[channel] |= (place + 1 >> 3 * position + channel & 1) << 7 - position
-    return color[0], color[1], color[2]

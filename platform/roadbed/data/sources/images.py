@@ -86,7 +86,7 @@ def read_mask(file: File, table: MaskTable | ColorTable) -> np.ndarray:
     else:
         if image.mode not in ("1", "L", "P"):
             raise DataError(_wrong_mask(file, image, "class ids (grey or palette)", table.hint))
-        raw = np.asarray(image).astype(np.uint8) // _grey_step(data)
+        raw = np.asarray(image).astype(np.uint8) // grey_step(data)
     mask_HW = table.map(raw)
     if (mask_HW == UNKNOWN_ID).any():
         raise DataError(f"{place(*file)}: {table.describe_unknown(raw, mask_HW)}")
@@ -111,7 +111,7 @@ def _open(file: File) -> tuple[Image.Image, bytes]:
             "turn the pixels, as with `magick IN -auto-orient OUT`, or remove the tag if they are upright already"
         )
     # Pillow would quietly halve 16-bit colours to 8 bits.
-    if image.mode.startswith("I") or (_is_png(data) and data[PNG_DEPTH] == 16):
+    if image.mode.startswith("I") or (is_png(data) and data[PNG_DEPTH] == 16):
         raise DataError(f"{where}: it has 16 bits per channel; convert it to 8, as with `magick IN -depth 8 OUT`")
     return image, data
 
@@ -125,13 +125,14 @@ def _get(file: File) -> bytes:
         raise DataError(f"{place(*file)}: {fault}") from None
 
 
-def _is_png(data: bytes) -> bool:
+def is_png(data: bytes) -> bool:
+    """Whether a file is a PNG, whole enough to say of which kind."""
     return data[:8] == PNG_SIGNATURE and len(data) > PNG_COLOR_TYPE
 
 
-def _grey_step(data: bytes) -> int:
+def grey_step(data: bytes) -> int:
     """Pillow stretches grey PNGs of 2 and 4 bits to 0..255; dividing by this gives the ids back."""
-    if _is_png(data) and data[PNG_COLOR_TYPE] == PNG_GREY:
+    if is_png(data) and data[PNG_COLOR_TYPE] == PNG_GREY:
         return {2: 85, 4: 17}.get(data[PNG_DEPTH], 1)
     return 1
 

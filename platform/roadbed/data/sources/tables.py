@@ -33,6 +33,11 @@ class MaskTable:
         """Changes when the table does."""
         return f"ids {sorted(self._ids.items())}"
 
+    @property
+    def known_N(self) -> np.ndarray:  # noqa: N802
+        """The raw ids that there are."""
+        return np.array(sorted(self._ids), np.uint8)
+
     def map(self, raw_HW: np.ndarray) -> np.ndarray:
         """uint8 ids; UNKNOWN_ID where the raw id is none of the known."""
         return np.asarray(self._table_256[raw_HW])
@@ -69,6 +74,11 @@ class ColorTable:
     def settings(self) -> str:
         """Changes when the table does."""
         return f"colours {sorted(self._ids.items())}"
+
+    @property
+    def known_N3(self) -> np.ndarray:  # noqa: N802
+        """The colours that there are."""
+        return np.array(sorted(self._ids), np.uint8)
 
     def map(self, raw_HW3: np.ndarray) -> np.ndarray:
         """uint8 ids; UNKNOWN_ID where the colour is none of the known."""

@@ -9,7 +9,19 @@ from collections.abc import Iterator
 
 from roadbed.kube.lint.fields import Field
 from roadbed.kube.lint.pods import secret_references
-from roadbed.kube.lint.rule import RAY_KINDS, Everything, Finding, Rule, everything, objects, of_kind, pods
+from roadbed.kube.lint.rule import (
+    RAY_KINDS,
+    Cluster,
+    Everything,
+    Finding,
+    Rule,
+    clusters,
+    everything,
+    objects,
+    of_kind,
+    pods,
+)
+from roadbed.kube.names import NAMESPACE
 
 _DNS_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _DNS_1123 = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
@@ -36,13 +48,18 @@ _GONE = {
 def _identity(obj: Field) -> Iterator[Finding]:
     for name in ("apiVersion", "kind"):
         if not obj[name].text:
-            yield Finding(obj[name], "is missing", "write the kind of object that this is")
+            yield Finding(
+                obj[name],
+                "is missing",
+                "write the kind of object that this is; a chart's values are named after the chart",
+            )
     version = obj["apiVersion"]
     if version.text in _GONE:
         yield Finding(version, f"{version.text} is served no more", f"write {_GONE[version.text]}")
 
 
 def _names(obj: Field) -> Iterator[Finding]:
+    yield from _namespace(obj)
     kind, metadata = obj["kind"].text, obj["metadata"]
     name = metadata["name"]
     if not name.is_set and metadata["generateName"]:
@@ -59,6 +76,13 @@ def _names(obj: Field) -> Iterator[Finding]:
     elif kind not in _FREE_NAMES and not re.fullmatch(_DNS_1123, name.text):
         fix = "lower-case letters, digits, dashes and dots"
         yield Finding(name, f"{name.text!r} is no name of a {kind} (DNS-1123)", fix)
+
+
+def _namespace(obj: Field) -> Iterator[Finding]:
+    namespace = obj["metadata"]["namespace"]
+    if namespace and not NAMESPACE.fullmatch(namespace.text):
+        fix = "at most 63 lower-case letters, digits and dashes"
+        yield Finding(namespace, f"{namespace.value!r} is no name of a namespace", fix)
 
 
 def _metadata(obj: Field) -> Iterator[Finding]:
@@ -155,6 +179,13 @@ def _missing_secrets(everything: Everything) -> Iterator[Finding]:
                 yield Finding(field, text, f"make it, or name one of: {', '.join(sorted(there)) or 'none'}")
 
 
+def _head_name(cluster: Cluster) -> Iterator[Finding]:
+    """The Service that the operator makes for a RayJob or RayService looks for its own name, whatever the pod's is."""
+    label = cluster.head["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
+    if cluster.obj["kind"].text != "RayCluster" and label.is_set and label.text != "kuberay":
+        yield Finding(label, "the Service NAME-head-svc finds no head: it looks for kuberay", "take it out")
+
+
 RULES = (
     Rule(
         "identity", "error", "any object", "no apiVersion or kind, versions that are served no more", objects, _identity
@@ -162,6 +193,7 @@ RULES = (
     Rule("name", "error", "any object", "names that are none or too long for what is made of them", objects, _names),
     Rule("labels", "error", "any object", "labels and annotations that are none", objects, _metadata),
     Rule("pod-labels", "error", "pods", "labels and annotations of templates that are none", everything, _pod_labels),
+    Rule("head-name", "warning", "RayJob, RayService", "heads that their Service does not find", clusters, _head_name),
     Rule("twice", "error", "everything", "two objects of one name", everything, _twice),
     Rule(
         "selector",

@@ -61,13 +61,20 @@ def _texts(target: str, stdin: TextIO) -> list[tuple[str, str]]:
     path = _existing(target)
     if _is_kustomization(path):
         return []
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _may_be_manifest(p))
+    if charts := [file.parent for file in files if file.name == "Chart.yaml" and file != path]:
+        raise UsageError(f"{path}: holds the chart {charts[0]}; name that by itself, and its values after it")
     if not files:
         raise UsageError(f"{path}: no YAML file is in this folder; name a file, a chart or a folder of manifests")
     try:
         return [(file.read_text(encoding="utf-8"), str(file)) for file in files]
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is no text: {error}") from None
+
+
+def _may_be_manifest(path: Path) -> bool:
+    """Whether a file of a folder is looked at: not what kustomize reads, for that is no object of the API server."""
+    return path.suffix in _SUFFIXES and path.name != "kustomization.yaml"
 
 
 def _existing(target: str) -> Path:

@@ -1,0 +1,225 @@
+"""`roadbed evaluate MODEL DATASET`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from roadbed.cli.store import connection, store_option, tell
+
+if TYPE_CHECKING:
+    from roadbed.data.dataset import Dataset
+    from roadbed.data.parallel import Mapper
+    from roadbed.evaluation import Bootstrap, Comparison, Evaluation, Scoring
+    from roadbed.registry import Registry
+
+MOST_THREADS = 8
+# torch's compiler keeps what it compiles for a process, not for a thread.
+ONE_AT_A_TIME = "inductor"
+
+
+@click.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--split", default="val", show_default=True, help="Which frames of DATASET.")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="What computes: torch, inductor, openvino, onnxruntime; auto: the fastest that the version is exported for.",
+)
+@click.option(
+    "--views",
+    metavar="LIST",
+    help="Sizes at which each frame is seen, and flip for mirrored ones, as in 0.75,1,1.25,flip.  "
+    "[default: those with which the version was scored]",
+)
+@click.option(
+    "--tile", metavar="WxH", help="See larger frames through overlapping windows of this size, as in 1024x512."
+)
+@click.option(
+    "--dilation",
+    type=click.FloatRange(0, 0.1, min_open=True),
+    default=0.005,
+    show_default=True,
+    help="Width of boundaries, over a frame's diagonal.",
+)
+@click.option("--calibration/--no-calibration", default=True, help="Count how sure the model is of its pixels.")
+@click.option("--bootstrap", "draws", type=click.IntRange(100), default=2000, show_default=True, help="Draws.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other draws.")
+@click.option("--threads", type=click.IntRange(1), help=f"[default: one per CPU, at most {MOST_THREADS}]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Work on N CPUs of the Ray cluster of RAY_ADDRESS, or of this machine, instead of in threads.",
+)
+@click.option("--compare", "other", metavar="OTHER", help="Score this model on the same frames: is it better?")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write everything there.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report there, as HTML.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Write best, middle and worst frames there."
+)
+@store_option
+def evaluate(
+    model: str,
+    dataset: str,
+    split: str,
+    engine: str,
+    views: str | None,
+    tile: str | None,
+    dilation: float,
+    calibration: bool,
+    draws: int,
+    seed: int,
+    threads: int | None,
+    workers: int | None,
+    other: str | None,
+    json_path: Path | None,
+    page: Path | None,
+    pictures: Path | None,
+    store: str,
+) -> None:
+    """Score MODEL (NAME@ALIAS, NAME:NUMBER or a uri) on a split of DATASET, with confidence intervals.
+
+    The same frames give the same counts for any number of threads or workers, each of which computes with one thread.
+
+    \b
+    roadbed evaluate camvid@champion s3://roadbed/datasets/camvid --page report.html
+    roadbed evaluate camvid:3 s3://roadbed/datasets/camvid --compare camvid:4 --json scores.json
+    """
+    from roadbed.cli.evaluation_table import print_evaluations
+    from roadbed.data.dataset import Dataset
+    from roadbed.evaluation import Bootstrap, Comparison, FrameScorer
+    from roadbed.registry import Registry
+    from roadbed.report.evaluation_frames import save_frames
+    from roadbed.report.files import write_text
+    from roadbed.storage import open_store
+
+    choices = _choices(views, tile) | {"dilation": dilation, "is_calibrated": calibration}
+    _check_workers(threads, workers, (store, model, other or "", dataset))
+    with connection(store, model, other or "", dataset, needs_ray=workers is not None):
+        registry, data = Registry(open_store(store)), Dataset.open(dataset)
+        subjects = [_Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
+        num_threads = _num_threads(threads, subjects)
+        worked = _workers_words(num_threads, workers)
+        with _mapper(num_threads, workers) as mapper:
+            found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
+        comparison = Comparison(*found) if other else None
+        print_evaluations(found, comparison)
+        if json_path is not None:
+            write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
+        if page is not None:
+            _write_page(found, comparison, page)
+        if pictures is not None:
+            save_frames(found[0], FrameScorer(found[0].scoring).look, pictures)
+    for name, path in (("scores", json_path), ("report", page), ("pictures", pictures)):
+        if path is not None:
+            click.echo(f"{name}: {path}")
+
+
+class _Subject:
+    """A version that is to be scored; everything that can be refused is refused when this is made."""
+
+    def __init__(
+        self, registry: Registry, name: str, data: Dataset, split: str, engine: str, choices: dict[str, Any]
+    ) -> None:
+        from dataclasses import replace
+
+        from roadbed.evaluation import Scoring
+        from roadbed.inference.export import open_engine
+
+        version = registry.resolve(name)
+        self.card = version.card()
+        self.labels = data.label_space
+        self._samples = range(data.split(split).num_samples)
+        self.scoring: Scoring = replace(Scoring.of(version, data, split, engine=engine), **choices)
+        opened = open_engine(version, engine, threads=1)
+        for reason in opened.reasons:
+            tell(reason)
+        self.scoring = replace(self.scoring, engine=opened.engine.name)
+        self._note = opened.engine.note
+
+    def evaluate(self, mapper: Mapper, workers: str, bootstrap: Bootstrap) -> Evaluation:
+        """Score every frame of the split, with a bar."""
+        from roadbed.cli.progress import WorkProgress
+        from roadbed.evaluation import Evaluation, FrameScorer, score_frames
+
+        with WorkProgress(f"evaluate {self.scoring.reference}") as bar:
+            frames, wall_s = score_frames(FrameScorer(self.scoring), self._samples, mapper=mapper, progress=bar.update)
+        return Evaluation(self.scoring, self.labels, self.card, self._note, frames, wall_s, workers, bootstrap)
+
+
+def _choices(views: str | None, tile: str | None) -> dict[str, Any]:
+    """How frames are seen, where it is said."""
+    from roadbed.inference.tiles import Tiles
+    from roadbed.inference.views import Views
+
+    seen: dict[str, Any] = {} if views is None else {"views": Views.parse(views)}
+    return seen if tile is None else seen | {"tiles": Tiles.parse(tile)}
+
+
+def _check_workers(threads: int | None, workers: int | None, uris: Sequence[str]) -> None:
+    """Raises UsageError for both kinds, or if workers elsewhere could not read a folder of this machine."""
+    from roadbed.errors import UsageError
+    from roadbed.registry import looks_like_reference
+    from roadbed.runtime.session import is_ray_remote
+
+    if workers is not None and threads is not None:
+        raise UsageError(f"--threads {threads} and --workers {workers}: frames are scored by one or the other")
+    near = [
+        uri for uri in uris if uri and not uri.startswith("s3://") and ("/" in uri or not looks_like_reference(uri))
+    ]
+    if workers is not None and near and is_ray_remote():
+        raise UsageError(
+            f"{near[0]}: workers on the Ray cluster at {os.environ['RAY_ADDRESS']} cannot read a folder of this "
+            "machine; put it into an s3:// prefix, or leave --workers out"
+        )
+
+
+@contextmanager
+def _mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
+    """Threads of this process, or tasks of the Ray that `connection` found."""
+    from roadbed.data.parallel import Threads
+
+    if workers is None:
+        yield Threads(num_threads)
+        return
+    from roadbed.runtime.map import ray_tasks
+
+    with ray_tasks(workers) as mapper:
+        yield mapper
+
+
+def _num_threads(threads: int | None, subjects: Sequence[_Subject]) -> int:
+    if any(subject.scoring.engine == ONE_AT_A_TIME for subject in subjects):
+        return 1
+    return threads or min(os.cpu_count() or 1, MOST_THREADS)
+
+
+def _workers_words(num_threads: int, workers: int | None) -> str:
+    number, noun = (num_threads, "thread") if workers is None else (workers, "Ray worker")
+    return f"{number} {noun}{'s' * (number > 1)}"
+
+
+def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, Any]:
+    """The evaluation; with two of them, both and how they differ."""
+    if comparison is None:
+        return found[0].to_json()
+    return {"evaluations": [one.to_json() for one in found], "comparison": comparison.to_json()}
+
+
+def _write_page(found: Sequence[Evaluation], comparison: Comparison | None, page: Path) -> None:
+    from roadbed.evaluation import FrameScorer
+    from roadbed.report.evaluation import evaluation_page
+    from roadbed.report.files import write_text
+
+    looks = [FrameScorer(one.scoring).look for one in found]
+    write_text(page, evaluation_page(found[0], looks[0], None if comparison is None else (comparison, looks[1])))

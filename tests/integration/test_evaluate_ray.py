@@ -1,0 +1,48 @@
+"""Evaluation by Ray tasks, from an s3:// store: the same integers by two workers as by one, and as by threads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadbed.registry import Registry
+from roadbed.storage import open_store
+from serving_support import publish
+
+pytestmark = [pytest.mark.s3, pytest.mark.ray]
+
+ROOT = "s3://roadbed/evaluate-ray"
+Roadbed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def store(ray_head: object) -> str:
+    """A version that has learnt nothing."""
+    publish(Registry(open_store(ROOT)))
+    return ROOT
+
+
+def evaluated(roadbed: Roadbed, folder: Path, name: str, *words: object) -> dict[str, Any]:
+    """What the command writes, but for times and for who worked."""
+    path = folder / f"{name}.json"
+    status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/town", "--store", ROOT, "--json", path, *words)
+    assert status == 0, err
+    found: dict[str, Any] = json.loads(path.read_text())
+    assert found.pop("timing")["workers"] == name
+    return found
+
+
+def test_two_workers_count_what_one_counts(store: str, roadbed: Roadbed, tmp_path: Path) -> None:
+    size = ("--train", 1, "--val", 7, "--size", "96x64")
+    assert roadbed("data", "prepare", "painted", f"{ROOT}/town", *size)[0] == 0
+    one = evaluated(roadbed, tmp_path, "1 Ray worker", "--workers", 1)
+    two = evaluated(roadbed, tmp_path, "2 Ray workers", "--workers", 2)
+    assert one["num_frames"] == 7
+    assert one == two == evaluated(roadbed, tmp_path, "3 threads", "--threads", 3)
+    status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/town", "--store", ROOT, "--workers", 3)
+    assert status == 2
+    assert "this Ray cluster has 2 CPU; lower --workers" in err
