@@ -18,23 +18,10 @@ from roadbed.serving.follower import Follower
 from roadbed.serving.service import Service
 from roadbed.spec import ModelSpec
 from roadbed.spec.serve import ServeSpec
-from roadbed.telemetry import METRICS
+from sinks import Counted
 
 SPEC = ModelSpec(weights="none", head_channels=16)
 SCORES = {"miou": 0.5, "pixel_accuracy": 0.8, "mean_accuracy": 0.6, "iou_per_class": {}}
-
-
-class Counted:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-
-    def set(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = value
-
-    def add(self, name: str, value: float) -> None:
-        self.values[METRICS[name].name] = self.values.get(name, 0.0) + value
 
 
 class Clock:
@@ -77,7 +64,8 @@ def promote(registry: Registry, number: int) -> None:
 
 def made(registry: Registry, metrics: Counted | None = None, clock: Clock | None = None, **spec: Any) -> Service:
     serve = ServeSpec.parse({"model": "road@champion", "engine": "torch"} | spec, origin="test")
-    return Service(serve, Follower(serve, registry, metrics=metrics or Counted(), clock=clock or Clock()))
+    metrics = metrics or Counted()
+    return Service(serve, Follower(serve, registry, metrics=metrics, clock=clock or Clock()), metrics=metrics)
 
 
 def pixels(height: int = 48, width: int = 64) -> np.ndarray:

@@ -248,13 +248,16 @@ def test_dashboards_become_config_maps_and_alerts_rules(tmp_path: Path) -> None:
     assert dashboard["data"] == {"training.json": text}
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     names = {obj["metadata"]["name"] for obj in made if obj["kind"] == "PrometheusRule"}
-    assert names == {f"roadbed-{path.stem}" for path in (CHART / "alerts").glob("*.yaml")}
+    recordings = {f"roadbed-recordings-{path.stem}" for path in (CHART / "recordings").glob("*.yaml")}
+    assert names == {f"roadbed-{path.stem}" for path in (CHART / "alerts").glob("*.yaml")} | recordings
 
 
 def test_alerts_say_what_to_do() -> None:
     rules = [obj for obj in rendering("defaults") if obj["kind"] == "PrometheusRule"]
     assert rules
-    for alert in (rule for obj in rules for group in obj["spec"]["groups"] for rule in group["rules"]):
+    made = [rule for obj in rules for group in obj["spec"]["groups"] for rule in group["rules"]]
+    assert all("record" in rule or "alert" in rule for rule in made)
+    for alert in (rule for rule in made if "alert" in rule):
         assert alert["labels"]["severity"] in ("warning", "critical")
         assert {"summary", "description", "runbook_url"} <= set(alert["annotations"])
         page = alert["annotations"]["runbook_url"].partition("/blob/main/")[2]

@@ -39,6 +39,10 @@ def clock() -> Clock:
 @pytest.fixture(scope="module")
 def root(s3_server: local.LocalState, clock: Clock) -> Store:
     store = open_store(f"s3://roadbed/exporter/{uuid.uuid4().hex}")
+    broken = Run(store, "broken", clock=clock)
+    broken.claim(details={})
+    broken.fail("the loss is no number", attempt=1)
+    broken.close_attempt(1, cause="diverged", reason="the loss is no number", verdict="not tried again")
     fill(store, clock)
     return store
 
@@ -73,6 +77,7 @@ def test_everything_that_lies_in_the_store_is_told(address: str, clock: Clock) -
     assert value(text, "roadbed_runs", kind="train", state="lost") == 1, "alive gave its last sign a minute ago"
     assert value(text, "roadbed_runs", kind="trial", state="finished") == 2
     assert value(text, "roadbed_run_info", run="alive", kind="train", state="lost") == 1
+    assert value(text, "roadbed_run_failure_info", run="broken", cause="diverged") == 1
     assert value(text, "roadbed_run_attempts", run="town") == 2
     assert value(text, "roadbed_run_steps", run="alive") == 7
     assert value(text, "roadbed_run_planned_steps", run="alive") == 20
@@ -134,7 +139,7 @@ def test_names_are_told_for_the_newest_alone(root: Store, clock: Clock) -> None:
     assert {one.labels["run"] for one in samples(text) if one.name == "roadbed_run_info"} == {"streets-0001"}
     versions = {one.labels["version"] for one in samples(text) if one.name == "roadbed_model_version_miou_ratio"}
     assert versions == {"3"}
-    assert value(text, "roadbed_exporter_left_out", part="runs") == 3
+    assert value(text, "roadbed_exporter_left_out", part="runs") == 4
     assert value(text, "roadbed_runs", kind="trial", state="finished") == 2, "counts are of everything"
 
 

@@ -56,6 +56,15 @@ def test_a_compiled_network_has_the_same_loss_and_gradients(cuda: torch.device, 
     assert apart(ours, theirs) < (1e-2 if precision == "fp32" else 0.2)
 
 
+def test_passes_are_timed_by_the_device(cuda: torch.device) -> None:
+    group = Group(device=cuda)
+    group.watch.move("computing")
+    gradients(frozen_model("resnet50"), group, num_samples=4)
+    spent = group.watch.take_spent()
+    assert spent["forward"] > 0
+    assert spent["backward"] > spent["forward"] / 4
+
+
 def test_auto_is_bf16_where_the_gpu_has_it(cuda: torch.device) -> None:
     images_B3HW = torch.zeros((1, 3, 64, 64), dtype=torch.uint8, device=cuda)
     chosen, seconds = choose_precision("auto", small_model().to(cuda), images_B3HW)

@@ -136,6 +136,13 @@ class TestTheSameAsTorch:
             assert np.array_equal(engine.logits(images[0]), logits)
         assert ("logits", images[0].shape[:2]) in sessions._for_one
 
+    def test_nothing_is_made_ready_for_what_is_rare(self, name: str, files: dict[str, bytes]) -> None:
+        engine, image = open_files(name, files), picture(64, 64)
+        sessions = vars(engine)["_sessions" if name == "onnxruntime" else "_models"]
+        logits = [engine.logits(image, is_rare=True) for _ in range(3)]
+        assert np.array_equal(logits[0], logits[2])
+        assert not sessions._for_one
+
     def test_views_and_tiles_go_over_it(self, name: str, model: SegmentationModel, files: dict[str, bytes]) -> None:
         image = picture(128, 192)
         for settings in ({"views": Views((1.0, 1.5), True)}, {"tiles": Tiles(64, 96)}):

@@ -346,11 +346,24 @@ class TestFollowing:
         assert client.post("/v1/segment", content=saved(pixels())).headers["x-model"] == "road:1"
         service.follower.look()
         assert client.post("/v1/segment", content=saved(pixels())).headers["x-model"] == "road:2"
-        assert metrics.values == {"roadbed_serve_model_version": 2, "roadbed_serve_swaps": 1}
+        assert metrics.values["roadbed_serve_model_version"] == 2
+        assert metrics.values["roadbed_serve_swaps"] == 1
         described = client.get("/v1/model").json()
         assert (described["model"], described["state"], described["failed"]) == ("road:2", "ready", None)
         assert described["classes"][3]["name"] == CAMVID_11.class_names[3]
         assert described["scores"]["miou"] == 0.5
+
+    def test_what_the_version_learnt_from_is_told(self, registry: Registry) -> None:
+        metrics = Counted()
+        facts = {"uri": "s3://roadbed/datasets/camvid", "digest": "0" * 64, "split": "val"}
+        promote(registry, publish(registry, dataset=facts | {"class_shares": {"Sky": 0.2, "Road": 0.8}}))
+        service = made(registry, metrics)
+        service.follower.look()
+        assert metrics.values["roadbed_serve_training_share/Road"] == 0.8
+        promote(registry, publish(registry, dataset=facts | {"class_shares": {"Road": 1.0}}))
+        service.follower.look()
+        assert metrics.values["roadbed_serve_training_share/Road"] == 1.0
+        assert metrics.values["roadbed_serve_training_share/Sky"] == 0.0, "of a class that is gone"
 
     def test_one_that_cannot_be_loaded_leaves_the_old_one(self, registry: Registry) -> None:
         metrics, clock = Counted(), Clock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
 from roadbed.training.precision import choose_precision
+from sinks import Counted
 from support import BlocksSource, blocks_dataset, blocks_job
 
 
@@ -178,18 +178,6 @@ def test_a_damaged_shard_is_named_and_nothing_is_retried(root: Path) -> None:
     assert "sample train_010 is not what the index says" in outcome.reason
 
 
-@dataclasses.dataclass
-class Sums:
-    """A sink that keeps the sums of counters."""
-
-    counters: Counter[str] = dataclasses.field(default_factory=Counter)
-
-    def set(self, name: str, value: float) -> None: ...
-
-    def add(self, name: str, value: float) -> None:
-        self.counters[name] += value  # type: ignore[assignment]
-
-
 def flip_byte(root: Path, split_name: str, sample: int) -> str:
     """Damage a sample in its shard. Its key."""
     split = Dataset.open(f"file://{root}/blocks").split(split_name)
@@ -203,10 +191,10 @@ def flip_byte(root: Path, split_name: str, sample: int) -> str:
 def test_skipped_samples_are_named_and_are_not_counted_as_trained(root: Path) -> None:
     flip_byte(root, "train", 5)
     lost = [flip_byte(root, "val", sample) for sample in range(2, 4)]
-    job, sums = blocks_job(root, "data.on_damaged=skip", "train.eval_batch=2"), Sums()
+    job, sums = blocks_job(root, "data.on_damaged=skip", "train.eval_batch=2"), Counted()
     assert run_attempt(job, Group(), sink=sums) == Outcome("finished")
-    assert sums.counters["roadbed_train_images"] == 2 * (13 - 1)
-    assert sums.counters["roadbed_data_skipped_samples"] == 2
+    assert sums.values["roadbed_train_images"] == 2 * (13 - 1)
+    assert sums.values["roadbed_data_skipped_samples"] == 2
     log = [line["text"] for line in run_of(job).lines("log")]
     told = f"evaluated without damaged samples: split=val number=2 keys={','.join(lost)}"
     assert [line for line in log if "evaluated without" in line] == [told] * 2

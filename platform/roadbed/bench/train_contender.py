@@ -188,18 +188,22 @@ class _StepSink(NoMetrics):
 
     turns: Turns | None = None
 
-    def set(self, name: str, value: float) -> None:
+    def set(self, name: str, value: float, *labels: str) -> None:
         """Any gauge; that of steps comes once with each."""
-        super().set(name, value)
+        super().set(name, value, *labels)
         if name == "roadbed_train_step" and self.turns is not None:
             if self.turns.phases is not None:
                 self.turns.phases.mark("loss and backward")
             self.turns.step()
 
-    def add(self, name: str, value: float) -> None:
+    def add(self, name: str, value: float, *labels: str) -> None:
         """Any counter."""
-        super().add(name, value)
-        if name == "roadbed_train_data_wait_seconds" and self.turns is not None and self.turns.phases is not None:
+        super().add(name, value, *labels)
+        if (
+            (name, labels) == ("roadbed_train_phase_seconds", ("data",))
+            and self.turns is not None
+            and self.turns.phases is not None
+        ):
             self.turns.phases.waited(value)
 
 

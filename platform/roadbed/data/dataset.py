@@ -94,6 +94,7 @@ class Split:
                 raise _absent(uri, "shard") from None
             if self.is_intact(sample, data):
                 return data
+            self._store.stats.count(damaged=1)
         raise DamagedError(f"{uri}: sample {self.key(sample)} is not what the index says; {REMEDY}")
 
     def decode(self, sample: int, data: SampleBytes) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +128,7 @@ class Dataset:
     def __init__(self, store: Store, manifest: Manifest, digest: str) -> None:
         self.uri = store.uri
         self.digest = digest
+        self.stats = store.stats
         self.manifest = manifest
         self.label_space: LabelSpace = manifest.label_space
         self.channel_mean = manifest.channel_mean

@@ -99,6 +99,7 @@ class Loader:
             skips_damaged=spec.on_damaged == "skip",
         )
         self._decoders = ThreadPoolExecutor(num_threads, thread_name_prefix="roadbed-decode")
+        self._begun: deque[Share] = deque()
 
     def __enter__(self) -> Loader:
         return self
@@ -110,6 +111,11 @@ class Loader:
         """End the threads."""
         self._decoders.shutdown(wait=True, cancel_futures=True)
         self.reader.close()
+
+    @property
+    def num_ready(self) -> int:
+        """Batches that are whole and wait to be taken. Any thread may ask."""
+        return sum(share.is_whole for share in tuple(self._begun))
 
     def order(self, epoch: int, *, seed: int, global_batch: int) -> EpochOrder:
         """The sample order of an epoch of this split."""
@@ -202,7 +208,7 @@ class Loader:
         """The shares in order, begun some batches ahead; their shards are asked for further ahead than that."""
         self.reader.begin_epoch(needed_bytes=needed_bytes)
         requested: deque[tuple[int, list[int]]] = deque()
-        begun: deque[Share] = deque()
+        begun = self._begun = deque()
         coming = next(shares, None)
         while True:
             while coming is not None and len(requested) < READ_AHEAD_BATCHES:
@@ -285,6 +291,11 @@ class Share:
             pool.submit(self._work, range(first, min(first + SAMPLES_PER_TASK, len(samples))))
             for first in range(0, len(samples), SAMPLES_PER_TASK)
         ]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its samples are there."""
+        return all(task.done() for task in self._tasks)
 
     def result(self) -> tuple[tuple[int, ...], np.ndarray, Pixels, dict[int, DamagedError]]:
         """Samples, frames, masks, and the error of each sample that is damaged and therefore not among them."""

@@ -37,6 +37,7 @@ class ReadingStats:
     bytes_fetched: int = 0
     shards_from_cache: int = 0
     samples_by_range: int = 0
+    damaged_in_cache: int = 0
 
 
 class SampleReader:
@@ -138,6 +139,7 @@ class SampleReader:
             found = self._cache.read(name, start, num_bytes)
             if found is not None and self._split.is_intact(sample, found):
                 return found
+            self.stats.damaged_in_cache += found is not None
             self._forget(shard, future, is_damaged=found is not None)
         return self._read_range(sample)
 
@@ -214,8 +216,10 @@ class SampleReader:
         if self._num_bytes > self.memory.max_bytes:
             return None
         data = self._cache.read(info.sha256, 0, info.num_bytes)
-        is_whole = data is not None and hashlib.sha256(data).hexdigest() == info.sha256
-        return data if is_whole else None
+        if data is None or hashlib.sha256(data).hexdigest() == info.sha256:
+            return data
+        self.stats.damaged_in_cache += 1
+        return None
 
     def _load(self, shard: int) -> bytes | None:
         """A shard from the store, left in the cache too; None where another process has put it there meanwhile."""

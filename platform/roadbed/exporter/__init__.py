@@ -2,7 +2,7 @@
 
 Whatever ends with a process (losses, throughput, requests) is told by the processes themselves; what stays when they
 are gone is read here, when Prometheus asks. `readings` turns objects of the store into values, `collector` decides when
-to read and what to tell while the store does not answer, `http` listens. The table of the metrics is telemetry.py.
+to read and what to tell while the store does not answer, `http` listens. The metrics' table is telemetry/state.py.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ class _Runs:
         self._root, self._newest = root, newest
         self._open = partial(Run, root, clock=clock)
         self._statuses = _Statuses(self._open, clock)
+        self._causes: dict[tuple[str, int], str] = {}
 
     def read(self) -> Reading:
         reading = Reading()
@@ -118,11 +119,22 @@ class _Runs:
         reading.tell("roadbed_run_miou_ratio", told.get("miou"), run, "newest")
         reading.tell("roadbed_run_pixel_accuracy_ratio", told.get("pixel_accuracy"), run)
         try:
+            if status.state in ("failed", "retrying"):
+                reading.tell("roadbed_run_failure_info", 1, run, self._cause(run, status.attempt))
             best = self._open(run).pointer().best
         except DamagedError:
             reading.num_damaged += 1
             return
         reading.tell("roadbed_run_miou_ratio", best.score if best else None, run, "best")
+
+    def _cause(self, run: str, attempt: int) -> str:
+        """The word for what ended an attempt, which never changes; "unknown" where nobody has told it yet."""
+        if (run, attempt) not in self._causes:
+            end = self._open(run).end_of(attempt)
+            if end is None:
+                return "unknown"
+            self._causes[run, attempt] = str(end["cause"])
+        return self._causes[run, attempt]
 
 
 class _Sweeps:

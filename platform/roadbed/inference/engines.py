@@ -46,8 +46,8 @@ class Engine(Protocol):
     def mask(self, image_HW3: ImageArray) -> ImageArray:
         """The ids of the classes (H, W)."""
 
-    def logits(self, image_HW3: ImageArray) -> LogitArray:
-        """The logits of every class in every pixel (K, H, W)."""
+    def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
+        """The logits of every class in every pixel (K, H, W). Nothing is made ready for more of what `is_rare`."""
 
     def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
         """Both. torch and inductor have them of one pass; exported files are one for each, so those take two."""
@@ -71,7 +71,7 @@ class TorchEngine:
         """As `Engine.mask`."""
         return self._run(image_HW3)[0]
 
-    def logits(self, image_HW3: ImageArray) -> LogitArray:
+    def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
         return self._run(image_HW3)[1]
 
@@ -119,16 +119,16 @@ class OnnxRuntimeEngine:
         """As `Engine.mask`."""
         return np.asarray(self._run("mask", image_HW3))
 
-    def logits(self, image_HW3: ImageArray) -> LogitArray:
+    def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
-        return np.asarray(self._run("logits", image_HW3))
+        return np.asarray(self._run("logits", image_HW3, is_rare=is_rare))
 
     def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
         """As `Engine.mask_and_logits`."""
         return self.mask(image_HW3), self.logits(image_HW3)
 
-    def _run(self, output: Output, image_HW3: ImageArray) -> Any:
-        return self._sessions.of(output, image_HW3).run(None, {"image": image_HW3[None]})[0][0]
+    def _run(self, output: Output, image_HW3: ImageArray, *, is_rare: bool = False) -> Any:
+        return self._sessions.of(output, image_HW3, is_rare=is_rare).run(None, {"image": image_HW3[None]})[0][0]
 
     def _make(self, file: bytes, sides: Sides | None) -> Any:
         import onnxruntime
@@ -174,17 +174,19 @@ class OpenVinoEngine:
         """As `Engine.mask`."""
         return self._run("mask", image_HW3)
 
-    def logits(self, image_HW3: ImageArray) -> LogitArray:
+    def logits(self, image_HW3: ImageArray, *, is_rare: bool = False) -> LogitArray:
         """As `Engine.logits`."""
-        return self._run("logits", image_HW3)
+        return self._run("logits", image_HW3, is_rare=is_rare)
 
     def mask_and_logits(self, image_HW3: ImageArray) -> tuple[ImageArray, LogitArray]:
         """As `Engine.mask_and_logits`."""
         return self.mask(image_HW3), self.logits(image_HW3)
 
-    def _run(self, output: Output, image_HW3: ImageArray) -> np.ndarray[Any, Any]:
+    def _run(self, output: Output, image_HW3: ImageArray, *, is_rare: bool = False) -> np.ndarray[Any, Any]:
         # A copy: the library gives its own buffer again to the next image.
-        return np.array(self._models.of(output, image_HW3)(np.ascontiguousarray(image_HW3[None]))[0][0])
+        return np.array(
+            self._models.of(output, image_HW3, is_rare=is_rare)(np.ascontiguousarray(image_HW3[None]))[0][0]
+        )
 
     def _make(self, file: bytes, sides: Sides | None) -> Any:
         model = self._core.read_model(io.BytesIO(file))
@@ -208,8 +210,10 @@ class _Sessions:
         self._num_asked = 0
         self._any("mask")
 
-    def of(self, output: Output, image_HW3: ImageArray) -> Any:
-        """The session for an image. Raises DamagedError if the library cannot use the file."""
+    def of(self, output: Output, image_HW3: ImageArray, *, is_rare: bool = False) -> Any:
+        """The session for an image; of what `is_rare` that for any size. Raises DamagedError for an unusable file."""
+        if is_rare:
+            return self._any(output)
         key = (output, (image_HW3.shape[0], image_HW3.shape[1]))
         self._num_asked += 1
         came_before = key in self._asked_at

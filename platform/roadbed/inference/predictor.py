@@ -22,6 +22,9 @@ from roadbed.spec import ModelSpec
 
 __all__ = ["Predictor", "load_model", "read_image"]
 
+CONFIDENCE_PX = (360, 480)
+"""The part of an image that confidence is judged by: of one size, so that no engine prepares for another."""
+
 
 class Predictor:
     """An engine with the meaning of its classes, and how images are looked at.
@@ -89,6 +92,21 @@ class Predictor:
         mask_HW, confidence_HW = self._mask_and_confidence(_padded(image_HW3))
         height, width = image_HW3.shape[:2]
         return mask_HW[:height, :width], confidence_HW[:height, :width]
+
+    def confidence(self, image_HW3: ImageArray) -> float:
+        """How sure the network is of what it sees in the middle of an image, 0 to 1.
+
+        That is the share of the class with the largest one, as a mean over one of 16 pixels; one view, as it is.
+        """
+        (height, width), (rows, columns) = image_HW3.shape[:2], CONFIDENCE_PX
+        top, left = max(0, height - rows) // 2, max(0, width - columns) // 2
+        middle_HW3 = image_HW3[top : top + rows, left : left + columns]
+        seen = middle_HW3.shape
+        missing = ((0, rows - seen[0]), (0, columns - seen[1]), (0, 0))
+        padded_HW3 = np.ascontiguousarray(np.pad(middle_HW3, missing, mode="edge"))
+        logits_Khw = self.engine.logits(padded_HW3, is_rare=True)[:, : seen[0] : 4, : seen[1] : 4]
+        largest_hw = 1 / np.exp(logits_Khw - logits_Khw.max(0)).sum(0)
+        return float(largest_hw.mean())
 
     def _mask(self, image_HW3: ImageArray) -> ImageArray:
         if self.tiles is not None and self.tiles.is_needed(*image_HW3.shape[:2]):

@@ -49,8 +49,9 @@ class Endpoint:
         job = parse_kind(ServeJob, spec, origin="the endpoint's spec")
         torch.set_num_threads(job.serve.replicas.threads)
         registry = Registry(open_store(job.output.store))
-        self._follower = Follower(job.serve, registry, metrics=RayMetrics(job.name))
-        self._service = Service(job.serve, self._follower)
+        self._metrics = RayMetrics(job.name)
+        self._follower = Follower(job.serve, registry, metrics=self._metrics)
+        self._service = Service(job.serve, self._follower, metrics=self._metrics)
         self._key_hashes = tuple(key_hashes)
         self._follower.start()
 
@@ -67,6 +68,7 @@ class Endpoint:
     def __del__(self) -> None:
         """Ray calls it when the replica ends, after the requests that it had."""
         self._service.stop()
+        self._metrics.close()
 
 
 @dataclass(frozen=True)

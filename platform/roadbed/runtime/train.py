@@ -157,10 +157,14 @@ def train_in_session(
     callbacks: Sequence[UserCallback] = (),
 ) -> None:
     """As `train`, where this process is connected to a Ray that can hold the workers; `callbacks` are Ray Train's."""
+    from roadbed.runtime.metrics import RayMetrics
+
+    sink = RayMetrics(job.name)
     with variables_set(settings_of_ray(job.workers)):
         start = Start(job, run, start_id=secrets.token_hex(8))
         try:
             while (failure := _try(job, start, callbacks)) is not None:
+                sink.add("roadbed_train_failures", 1, failure.cause)
                 decision = start.judge(failure)
                 reason = failure.reason.removeprefix(f"run {job.name}: ")
                 notify(f"run {job.name}: {failure.cause}: {reason}; {decision.verdict}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -103,14 +104,15 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     group = Group(
         rank=context.get_world_rank(), num_workers=context.get_world_size(), device=ray.train.torch.get_device()
     )
-    outcome = run_attempt(
-        job,
-        group,
-        start_id=config["start_id"],
-        passing=PASSING,
-        sink=RayMetrics(job.name) if group.is_first else None,
-        num_threads=job.workers.cpus_per_worker,
-        on_epoch=ray.train.report,
-        notice=preemption_notice,
-    )
+    with closing(RayMetrics(job.name)) as sink:
+        outcome = run_attempt(
+            job,
+            group,
+            start_id=config["start_id"],
+            passing=PASSING,
+            sink=sink,
+            num_threads=job.workers.cpus_per_worker,
+            on_epoch=ray.train.report,
+            notice=preemption_notice,
+        )
     return asdict(outcome)

@@ -26,12 +26,12 @@ from roadbed.serving.body import PICTURE_FIELD, picture_of, read_body
 from roadbed.serving.examples import EXAMPLES, example_picture
 from roadbed.serving.refused import RefusedError
 from roadbed.serving.service import FORMATS, Service
+from roadbed.serving.telling import CLIENT_CLOSED, SEGMENT_PATH, Metered
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CLIENT_CLOSED = 499
 _PAGE_HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",  # the rest stands in the page, where it cannot forbid this
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +52,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = (), repeats_ids:
     )
     guard = functools.partial(_check_key, key_hashes=tuple(key_hashes))
 
-    @app.post("/v1/segment", response_class=Response, responses=_ANSWERS, openapi_extra=_REQUEST_BODY)
+    @app.post(SEGMENT_PATH, response_class=Response, responses=_ANSWERS, openapi_extra=_REQUEST_BODY)
     async def segment(request: Request) -> Response:
         """Segment a picture. What comes back is chosen by the Accept header; its size is the picture's own."""
         guard(request)
@@ -104,6 +104,7 @@ def make_app(service: Service, *, key_hashes: Collection[str] = (), repeats_ids:
             expose_headers=[REQUEST_ID, "X-Model", "X-Engine", "Server-Timing", "Retry-After"],
         )
     app.add_middleware(RequestIds, repeats_ids=repeats_ids)
+    app.add_middleware(Metered, metrics=service.metrics)
     return app
 
 
@@ -193,7 +194,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=_CLIENT_CLOSED)
+    return Response(status_code=CLIENT_CLOSED)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

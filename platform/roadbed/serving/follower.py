@@ -104,6 +104,7 @@ class Follower:
             return
         before, self.serving, self.failed = self.serving, serving, None
         self._metrics.set("roadbed_serve_model_version", serving.version.number)
+        self._tell_shares(before, serving)
         if before is not None:
             self._metrics.add("roadbed_serve_swaps", 1)
         log.info(
@@ -115,6 +116,13 @@ class Follower:
         )
         for reason in serving.reasons:
             log.info("engine: %s", reason)
+
+    def _tell_shares(self, before: Serving | None, serving: Serving) -> None:
+        """What the version learnt from, class by class; cards of older releases do not say."""
+        shares = serving.card.get("dataset", {}).get("class_shares", {})
+        gone = {} if before is None else before.card.get("dataset", {}).get("class_shares", {})
+        for name, share in (dict.fromkeys(gone, 0.0) | shares).items():
+            self._metrics.set("roadbed_serve_training_share", share, name)
 
     def _follow(self) -> None:
         while not self._stopped.wait(self.spec.follow_s):
@@ -130,6 +138,7 @@ class Follower:
         predictor = Predictor(opened.engine, opened.labels, views=views, tiles=tiles)
         for _ in range(WARM_UP_RUNS):
             mask_HW = predictor.predict(np.zeros((*WARM_UP_PX, 3), np.uint8))
+        predictor.confidence(np.zeros((*WARM_UP_PX, 3), np.uint8))
         if mask_HW.max() >= opened.labels.num_classes:
             raise RoadbedError(f"{version.uri}: answers with class {mask_HW.max()}, which its card does not have")
         return Serving(version, predictor, card, self._clock(), time.perf_counter() - start, opened.reasons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roadbed.errors import DataError
-from roadbed.inference.images import ImageTooLargeError, UnknownImageError, read_image
+from roadbed.inference.images import ImageArray, ImageTooLargeError, UnknownImageError, read_image
+from roadbed.inference.predictor import Predictor
 from roadbed.serving.answers import Encoder
 from roadbed.serving.follower import Follower, Serving
 from roadbed.serving.refused import RefusedError
+from roadbed.serving.telling import Drift
 from roadbed.spec.serve import ServeSpec
+from roadbed.telemetry import MetricSink, NoMetrics
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _FIRST_GUESS_S = 0.1
@@ -34,9 +40,12 @@ class Answer:
 class Service:
     """Segments pictures one after another in a thread of its own: engines are not for several at once."""
 
-    def __init__(self, spec: ServeSpec, follower: Follower) -> None:
+    def __init__(self, spec: ServeSpec, follower: Follower, *, metrics: MetricSink | None = None) -> None:
         self.spec = spec
         self.follower = follower
+        self.metrics: MetricSink = metrics or NoMetrics()
+        self.metrics.set("roadbed_serve_max_replicas", spec.replicas.max)
+        self._drift = Drift(self.metrics)
         self.num_waiting = 0
         self._mean_s = _FIRST_GUESS_S
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -73,11 +82,13 @@ class Service:
         """Decode, predict and encode. Raises RefusedError as `check_room` does, and 4xx for what is no picture."""
         self.check_room()
         self.num_waiting += 1
+        self.metrics.set("roadbed_serve_waiting", self.num_waiting)
         try:
             future = self._worker.submit(self._segment, picture, encoder, time.perf_counter())
             return await asyncio.wrap_future(future)
         finally:
             self.num_waiting -= 1
+            self.metrics.set("roadbed_serve_waiting", self.num_waiting)
 
     def stop(self) -> None:
         """Let what is at work come to its end, and follow no more."""
@@ -98,7 +109,25 @@ class Service:
         self._mean_s += _SMOOTHING * (done - begun - self._mean_s)
         stages = {"queue": begun - asked_at, "decode": decoded - begun, "infer": predicted - decoded}
         stages["encode"] = done - predicted
+        self._tell(stages, mask_HW, predictor)
+        if self._drift.is_judging_due():
+            self._worker.submit(self._judge, predictor, image_HW3)
         return Answer(body, serving.name, predictor.engine.name, {name: 1e3 * s for name, s in stages.items()})
+
+    def _tell(self, stages_s: dict[str, float], mask_HW: ImageArray, predictor: Predictor) -> None:
+        for stage, seconds in stages_s.items():
+            self.metrics.observe("roadbed_serve_stage_seconds", [seconds], stage)
+        self.metrics.observe("roadbed_serve_request_seconds", [sum(stages_s.values())])
+        self.metrics.add("roadbed_serve_pixels", mask_HW.size)
+        self._drift.answered(mask_HW, predictor.label_space)
+
+    def _judge(self, predictor: Predictor, image_HW3: ImageArray) -> None:
+        """After the answer, and after those that wait already."""
+        try:
+            if self._drift.is_judging_due():
+                self._drift.judge(predictor, image_HW3)
+        except Exception:  # of an engine's library; nobody waits for this
+            log.exception("confidence could not be judged")
 
     def _decoded(self, picture: bytes) -> Any:
         limits = self.spec.limits

@@ -14,12 +14,13 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from roadbed.errors import DamagedError, NotFoundError
+from roadbed.errors import DamagedError, NotFoundError, StoreError
 from roadbed.storage.checks import check_bytes, check_length, check_sum, file_sha256, file_trouble, lost_swap
 from roadbed.storage.stats import StoreStats
 from roadbed.storage.store import ObjectInfo, Store, UnfinishedUpload, check_key, check_prefix
@@ -46,7 +47,11 @@ class FileStore:
         with self._reading(key) as file:
             data = file.read()
         self.stats.count(bytes_read=len(data))
-        check_bytes(f"{self.uri}/{key}", data, sha256)
+        try:
+            check_bytes(f"{self.uri}/{key}", data, sha256)
+        except DamagedError:
+            self.stats.count(damaged=1)
+            raise
         return data
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
@@ -64,6 +69,7 @@ class FileStore:
     def put(self, key: str, data: bytes) -> str:
         with self._writing(key) as path:
             _replace(path, data)
+        self.stats.count(bytes_written=len(data))
         return _etag(data)
 
     def put_if(self, key: str, data: bytes, *, etag: str | None) -> str:
@@ -72,6 +78,7 @@ class FileStore:
             if found != etag:
                 raise lost_swap(f"{self.uri}/{key}", is_there=found is not None, wants_new=etag is None)
             _replace(path, data)
+        self.stats.count(bytes_written=len(data))
         return _etag(data)
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
@@ -83,6 +90,7 @@ class FileStore:
             if sent != expected:
                 raise DamagedError(f"{self.uri}/{key}: {sent} bytes arrived of {expected}; upload {path} again")
             temporary.replace(target)
+        self.stats.count(bytes_written=sent)
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         with self._reading(key) as file, _temporary_beside(path) as temporary:
@@ -147,24 +155,25 @@ class FileStore:
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[BinaryIO]:
-        path = self._path(key)
+        path, began = self._path(key), time.monotonic()
         self.stats.count(requests=1)
         try:
             file = path.open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotFoundError(f"{self.uri}/{key}: there is no such object; check the spelling") from None
         except OSError as error:
-            raise file_trouble(f"{self.uri}/{key}", error) from error
+            raise self._trouble(key, error) from error
         with file:
             try:
                 yield file
             except OSError as error:
-                raise file_trouble(f"{self.uri}/{key}", error) from error
+                raise self._trouble(key, error) from error
+        self.stats.took(time.monotonic() - began)
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
         """The path of `key`, its folder made and locked."""
-        path = self._path(key)
+        path, began = self._path(key), time.monotonic()
         self.stats.count(requests=1)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +181,12 @@ class FileStore:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield path
         except OSError as error:
-            raise file_trouble(f"{self.uri}/{key}", error) from error
+            raise self._trouble(key, error) from error
+        self.stats.took(time.monotonic() - began)
+
+    def _trouble(self, key: str, error: OSError) -> StoreError:
+        self.stats.count(failures=1)
+        return file_trouble(f"{self.uri}/{key}", error)
 
 
 def _etag(data: bytes) -> str:

@@ -67,6 +67,7 @@ class S3Store:
             try:
                 check_bytes(f"{self.uri}/{key}", data, sha256)
             except DamagedError:
+                self.stats.count(damaged=1)
                 if attempt + 1 == _SUM_ATTEMPTS:
                     raise
             else:
@@ -91,6 +92,7 @@ class S3Store:
     def put(self, key: str, data: bytes) -> str:
         name = self._name(key)
         answer = self._ask(key, lambda client: client.put_object(Bucket=self._bucket, Key=name, Body=data))
+        self.stats.count(bytes_written=len(data))
         return answer["ETag"]
 
     def put_if(self, key: str, data: bytes, *, etag: str | None) -> str:
@@ -103,7 +105,9 @@ class S3Store:
         for attempt in range(_CONFLICT_ATTEMPTS):
             request = self._request(key)
             try:
-                return request.answer(send)
+                written = request.answer(send)
+                self.stats.count(bytes_written=len(data))
+                return written
             except (ConflictError, NotFoundError) as error:
                 if isinstance(error, NotFoundError) and etag is None:
                     raise
@@ -132,6 +136,7 @@ class S3Store:
         sent = self._ask(key, lambda client: client.head_object(Bucket=self._bucket, Key=name))["ContentLength"]
         if sent != expected:
             raise DamagedError(f"{self.uri}/{key}: {sent} bytes arrived of {expected}; upload {path} again")
+        self.stats.count(bytes_written=expected)
 
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         name = self._name(key)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roadbed.errors import RoadbedError, StoreError
+from roadbed.errors import ConflictError, NotFoundError, RoadbedError, StoreError
 from roadbed.storage.s3_body import TooSlowError, read_body
 from roadbed.storage.s3_errors import error_code, explain, fault_name, is_expired, may_be_expired, may_pass
 from roadbed.storage.stats import StoreStats
@@ -141,6 +141,7 @@ class Request:
             client = connection.client
             connection.stats.count(requests=1, retries=int(self.num_sent > 0))
             self.num_sent += 1
+            sent_at = time.monotonic()
             try:
                 answer = send(client)
             except RoadbedError:
@@ -148,9 +149,13 @@ class Request:
             except Exception as error:
                 connection.has_answered |= error_code(error) is not None
                 if not self._wait(error, client):
-                    raise self._explain(error) from error
+                    explained = self._explain(error)
+                    if not isinstance(explained, NotFoundError | ConflictError):
+                        connection.stats.count(failures=1)
+                    raise explained from error
             else:
                 connection.has_answered = connection.has_served = True
+                connection.stats.took(time.monotonic() - sent_at)
                 return answer
 
     def body(self, send: Callable[[S3Client], Any]) -> tuple[bytes, Any]:
@@ -163,6 +168,7 @@ class Request:
             try:
                 return read_body(answer, ends_at=time.monotonic() + self._left_s()), answer
             except TooSlowError as error:
+                self._connection.stats.count(failures=1)
                 raise self._too_slow() from error
 
         data, answer = self.answer(read)

@@ -26,6 +26,7 @@ from roadbed.training.checkpoint import Checkpoint, newest_whole_checkpoint
 from roadbed.training.group import Group, public_name
 from roadbed.training.loop import Training
 from roadbed.training.notices import Ask
+from roadbed.training.traffic import Traffic
 from roadbed.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def run_attempt(
 ) -> Outcome:
     """Train `job` from where its run stands. The same outcome on every worker of the group.
 
+    Every worker tells `sink` what it reads, the first one how the training goes.
+
     `start_id` is the same for all attempts that one start of the run makes, and another for every start. After an error
     of a class in `passing` the run's status is left to the caller, who may try again. `notice` tells of nodes that are
     about to go, where somebody knows of them.
@@ -69,9 +72,14 @@ def run_attempt(
             log.info("attempt begins: workers=%d step=%d lost_steps=%d", group.num_workers, step, num_lost)
             is_fenced = stack.enter_context(_beating(attempt, lambda: training))
             stack.enter_context(_watchdog(job, group, number, places, lambda: training))
-            settings = {"sink": sink, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
+            told = sink if group.is_first else None
+            settings = {"sink": told, "num_threads": num_threads, "on_epoch": on_epoch, "is_fenced": is_fenced}
             training = _prepare(job, group, attempt, start, **settings, notice=notice)
+            if start is not None:
+                training.journal.resumed()
             training.journal.lost(num_lost)
+            if sink is not None:
+                stack.enter_context(_traffic(sink, training, attempt))
             training.run()
             outcome = Outcome("finished")
         except FencedError as error:
@@ -182,6 +190,14 @@ def _beating(attempt: Attempt | None, training: Callable[[], Training | None]) -
 def _where(training: Training | None) -> tuple[int, dict[str, Any]]:
     """The step and the progress to tell."""
     return (training.position.step, dict(training.journal.progress)) if training else (0, {})
+
+
+def _traffic(sink: MetricSink, training: Training, attempt: Attempt | None) -> Traffic:
+    """What tells the metrics of this worker's reading, and of the first one's writing."""
+    stores = {"dataset": training.dataset.stats}
+    if attempt is not None:
+        stores["run"] = attempt.run.store.stats
+    return Traffic(sink, stores, [training.train_loader, training.eval_loader])
 
 
 def _flush(attempt: Attempt | None) -> None:

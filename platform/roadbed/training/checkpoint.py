@@ -15,6 +15,8 @@ import hashlib
 import json
 import logging
 import tempfile
+import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -112,6 +114,14 @@ def newest_whole_checkpoint(run: Run) -> tuple[CheckpointRef, Checkpoint] | None
     return None
 
 
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint that lies in the store whole: its size, and how long that took."""
+
+    num_bytes: int
+    seconds: float
+
+
 class CheckpointWriter:
     """Writes checkpoints of one attempt in the background, one at a time, and keeps the best and the newest.
 
@@ -123,10 +133,15 @@ class CheckpointWriter:
         self._attempt = attempt
         self._keep_last = keep_last
         self._written: str | None = None
+        self._untold: deque[Written] = deque()
         self.trouble: str | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="roadbed-checkpoint")
         self._held: tuple[Checkpoint, float | None] | None = None
         self._writing: tuple[Checkpoint, float | None, Future[None]] | None = None
+
+    def take_written(self) -> list[Written]:
+        """The checkpoints that were written and that nobody has asked for yet."""
+        return [self._untold.popleft() for _ in range(len(self._untold))]
 
     def hold(self, checkpoint: Checkpoint, *, score: float | None) -> None:
         """Keep a checkpoint, in place of one that is kept, until `release`. Its tensors must be snapshots."""
@@ -175,6 +190,7 @@ class CheckpointWriter:
         return True
 
     def _write(self, checkpoint: Checkpoint, score: float | None) -> None:
+        began = time.monotonic()
         _check_numbers(checkpoint, self._attempt.run.name)
         key = f"{self._attempt.folder}/checkpoints/{checkpoint.name}"
         entries: dict[str, dict[str, Any]] = {}
@@ -190,6 +206,8 @@ class CheckpointWriter:
         self._attempt.put(f"{key}/{MANIFEST}", json.dumps({"files": entries}, sort_keys=True, indent=1).encode())
         self._point_to(CheckpointRef(key=key, attempt=self._attempt.number, step=checkpoint.step, score=score))
         self._written = checkpoint.name
+        num_bytes = sum(entry["bytes"] for entry in entries.values())
+        self._untold.append(Written(num_bytes, time.monotonic() - began))
 
     def _point_to(self, ref: CheckpointRef) -> None:
         run = self._attempt.run

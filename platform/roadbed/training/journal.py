@@ -13,6 +13,8 @@ from typing import Any
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
 from roadbed.telemetry import MetricSink
+from roadbed.training.checkpoint import Written
+from roadbed.training.watch import Spent
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +41,36 @@ class Journal:
         if num_notices:
             self.progress["notices"] = num_notices
 
+    def resumed(self) -> None:
+        """This attempt goes on from a checkpoint."""
+        self._sink.add("roadbed_train_resumes", 1)
+
     def lost(self, num_steps: int) -> None:
         """Steps that the attempt before had taken, as far as it told, and that this one takes again."""
         if num_steps:
             self.progress["lost_steps"] = num_steps
             self._sink.add("roadbed_train_lost_steps", num_steps)
 
-    def step(self, line: dict[str, Any], *, num_samples: int, waited_s: float) -> None:
-        """A step that is done: its loss, learning rate, images/s and share of time waiting for data."""
+    def step(
+        self, line: dict[str, Any], *, num_samples: int, spent: Mapping[Spent, float], norm: float | None = None
+    ) -> None:
+        """A step that is done: its loss, learning rate, images/s and share of time waiting for data.
+
+        `spent` is what the time since the step before went into, in seconds; `norm` that of the gradients, if known.
+        """
         self.progress |= line
         self._append("metrics", line)
-        for key in ("step", "loss", "learning_rate"):
+        for key in ("step", "epoch", "loss", "learning_rate"):
             self._sink.set(f"roadbed_train_{key}", line[key])
+        if norm is not None:
+            self._sink.set("roadbed_train_gradient_norm", norm)
         self._sink.add("roadbed_train_images", num_samples)
-        self._sink.add("roadbed_train_data_wait_seconds", waited_s)
+        self.spent(spent)
+
+    def spent(self, spent: Mapping[Spent, float]) -> None:
+        """What time went into, in seconds, since it was told last."""
+        for what, seconds in spent.items():
+            self._sink.add("roadbed_train_phase_seconds", seconds, what)
 
     def samples(self, shares: Sequence[Sequence[str]], *, step: int, epoch: int) -> None:
         """The sample keys of a step by worker, which is the order of lanes."""
@@ -78,8 +96,13 @@ class Journal:
         self._append("metrics", {"step": step, "epoch": epoch, "notice": notice})
         log.warning("notice: step=%d %s", step, notice)
 
-    def checkpoint(self, trouble: str | None) -> None:
-        """Whether the last checkpoint could be written: None, or why not. Training goes on either way."""
+    def checkpoint(self, trouble: str | None, written: Sequence[Written] = ()) -> None:
+        """Whether the last checkpoint could be written: None, or why not. Training goes on either way.
+
+        `written` are those that were, since this was told last.
+        """
+        self._sink.observe("roadbed_checkpoint_write_seconds", [one.seconds for one in written])
+        self._sink.add("roadbed_checkpoint_bytes", sum(one.num_bytes for one in written))
         if trouble is None:
             self.progress.pop("not_saved", None)
             return
@@ -98,6 +121,9 @@ class Journal:
         self._append("metrics", {"step": step, "epoch": epoch} | when | scores.to_json())
         self._sink.set("roadbed_eval_miou", scores.miou)
         self._sink.set("roadbed_eval_pixel_accuracy", scores.pixel_accuracy)
+        for class_name, iou in scores.iou_per_class.items():
+            if iou is not None:
+                self._sink.set("roadbed_eval_class_iou", iou, class_name)
         log.info(
             "evaluated: epoch=%d miou=%.4f pixel_accuracy=%.4f seconds=%.1f",
             epoch, scores.miou, scores.pixel_accuracy, seconds,

@@ -24,6 +24,8 @@ from roadbed.training.precision import Precision, choose_precision
 
 log = logging.getLogger(__name__)
 
+NORM_STEPS = 20
+
 
 @dataclass
 class Position:
@@ -76,9 +78,15 @@ class Learner:
         return self.precision
 
     def clip(self) -> torch.Tensor | None:
-        """Shorten the gradients to `train.clip_norm`, if that is asked for; their norm before."""
+        """Shorten the gradients to `train.clip_norm`, if that is asked for; their norm before.
+
+        Where it is not, the norm is looked at now and then, for it costs a pass over all gradients.
+        """
         if not self._job.train.clip_norm:
-            return None
+            if self.position.step % NORM_STEPS:
+                return None
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            return nn.utils.get_total_norm(gradients)
         return nn.utils.clip_grad_norm_(self.model.parameters(), self._job.train.clip_norm)
 
     def take_step(self, rate: float) -> None:

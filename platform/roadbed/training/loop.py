@@ -127,6 +127,7 @@ class Training:
                 self._epoch()
             self.saving.release()
             self.saving.finish()
+        self.journal.spent(self.group.watch.take_spent())
         return self.learner.scores
 
     @property
@@ -208,7 +209,7 @@ class Training:
             "data_wait_share": round(waited_s / elapsed_s, 4),
             "at": round(time.time(), 3),
         }
-        self._settlement.expect(UnsettledStep(line, own_loss, batch.samples, num_samples, waited_s, norm))
+        self._settlement.expect(UnsettledStep(line, own_loss, batch.samples, num_samples, norm))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, once every worker has its own; otherwise the error of whoever has none, on every worker."""
@@ -262,6 +263,7 @@ class Training:
         seconds = time.perf_counter() - began
         self.journal.evaluation(scores, step=self.position.step, epoch=self.position.epoch, seconds=seconds)
         self.group.watch.move(before)
+        self.journal.spent(self.group.watch.take_spent())
         return scores.miou
 
     def _evaluated(self, done: int, total: int) -> None:

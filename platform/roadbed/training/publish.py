@@ -73,13 +73,25 @@ def make_card(job: TrainJob, dataset: Dataset, state: dict[str, Any]) -> dict[st
         "model": job.model.model_dump(mode="json") | {"weights": "none"},
         "label_space": dataset.label_space.to_json(),
         "normalization": state["normalization"],
-        "dataset": {"uri": dataset.uri, "digest": dataset.digest, "split": job.data.eval_split},
+        "dataset": {
+            "uri": dataset.uri,
+            "digest": dataset.digest,
+            "split": job.data.eval_split,
+            "class_shares": _class_shares(dataset, job.data.train_split),
+        },
         "scores": state["scores"],
         "precision": state["precision"],
         "spec": job.model_dump(mode="json"),
         "environment": environment(),
         "created_at": round(time.time(), 3),
     }
+
+
+def _class_shares(dataset: Dataset, split: str) -> dict[str, float]:
+    """Every class's share of the labelled pixels that were learnt from, 0 to 1: what answers are compared with."""
+    pixels_K = dataset.split(split).class_pixels
+    shares_K = pixels_K / max(1, int(pixels_K.sum()))
+    return {name: round(float(share), 6) for name, share in zip(dataset.label_space.class_names, shares_K, strict=True)}
 
 
 def environment() -> dict[str, Any]:

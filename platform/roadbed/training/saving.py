@@ -59,14 +59,16 @@ class Saving:
             log.warning("checkpoint withheld: step=%d reason=its loss may be exploding", position.step)
             return
         self._held_step = position.step
-        if self.writer is not None:
+        if self.writer is None:
+            return
+        with self._group.watch.counted_as("checkpoint"):
             checkpoint = self._learner.checkpoint(
                 sound_losses=self._settlement.losses.sound,
                 is_unscored=position.batch == self._batches_per_epoch,
                 skipped_samples=self._journal.num_skipped,
                 notices=self._journal.num_notices,
             )
-            self.writer.hold(checkpoint, score=score)
+        self.writer.hold(checkpoint, score=score)
 
     def take_now(self) -> bool:
         """Take a checkpoint and have it written without the word of a later step: there may be none.
@@ -115,7 +117,7 @@ class Saving:
         with self._group.together():
             yield
             if self.writer is not None:
-                self._journal.checkpoint(self.writer.trouble)
+                self._journal.checkpoint(self.writer.trouble, self.writer.take_written())
         self._group.watch.move(before)
 
     def finish(self) -> None:
@@ -124,6 +126,7 @@ class Saving:
         with self._group.together():
             if self.writer is not None:
                 self.writer.finish()
+                self._journal.checkpoint(None, self.writer.take_written())
 
     def close(self) -> None:
         """Let a write that has begun end, whatever its outcome."""

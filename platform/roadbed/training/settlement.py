@@ -56,7 +56,12 @@ class Settlement:
         if verdict == "exploded" or not math.isfinite(norm):
             self._end(step, loss=loss, norm=norm)
         self._before, line = step, step.line
-        self._journal.step(line | {"loss": loss}, num_samples=step.num_samples, waited_s=step.waited_s)
+        self._journal.step(
+            line | {"loss": loss},
+            num_samples=step.num_samples,
+            spent=self._group.watch.take_spent(),
+            norm=None if step.norm is None else norm,
+        )
         if self._records_samples:
             self._journal.samples(self._keys(step), step=line["step"], epoch=line["epoch"])
         if verdict == "suspicious":

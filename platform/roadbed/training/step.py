@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -34,9 +35,8 @@ class UnsettledStep:
     samples: tuple[int, ...]
     num_samples: int
     """Of the global batch, without those that were skipped."""
-    waited_s: float
     norm: torch.Tensor | None = None
-    """Of the gradients, where they are clipped; the same on every worker."""
+    """Of the gradients, where it was asked for; the same on every worker."""
 
 
 class GradientStep:
@@ -106,14 +106,19 @@ class GradientStep:
         torch.manual_seed(seed)
         loss = torch.zeros((), device=self._group.device)
         parts = self._micro_batches(images_B3HW, masks_BHW)
+        times = _PassTimes(self._group.device)
         for number, (images_b3HW, masks_bHW) in enumerate(parts, start=1):
+            times.mark()
             with self._sync(is_last=number == len(parts)), running_statistics(self._model, images_b3HW):
                 with autocast(self._group.device, precision):
                     outputs = self._network(images_b3HW)
                 part = self._loss.of_outputs(outputs, masks_bHW, divisors)
+                times.mark()
                 # DistributedDataParallel divides the sum of the gradients by the number of workers.
                 (part * self._group.num_workers).backward()  # type: ignore[no-untyped-call]
+            times.mark()
             loss += part.detach()
+        self._group.watch.passed(times.measure)
         return loss
 
     def _lay_out_buckets(self) -> None:
@@ -144,6 +149,37 @@ class GradientStep:
         if isinstance(self._network, DistributedDataParallel) and not is_last:
             return self._network.no_sync()
         return nullcontext()
+
+
+class _PassTimes:
+    """When passes through the network began, turned and ended, by the clock of the device that makes them.
+
+    A GPU is only given its work: what it marks can be read when it has come so far.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._marks: list[Any] = []
+
+    def mark(self) -> None:
+        """The next of the three moments of a micro-batch: before it, after its loss, after its gradients."""
+        if not self._is_cuda:
+            self._marks.append(time.perf_counter())
+            return
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        self._marks.append(event)
+
+    def measure(self) -> tuple[float, float]:
+        """Seconds forward, with the loss, and backward. Waits until the device has come so far."""
+        marks = self._marks
+        return self._between(marks[0::3], marks[1::3]), self._between(marks[1::3], marks[2::3])
+
+    def _between(self, begins: list[Any], ends: list[Any]) -> float:
+        if not self._is_cuda:
+            return float(sum(ends) - sum(begins))
+        ends[-1].synchronize()
+        return float(sum(begin.elapsed_time(end) for begin, end in zip(begins, ends, strict=True)) / 1e3)
 
 
 def _check_compiler() -> None:
