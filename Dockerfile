@@ -19,6 +19,7 @@ RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb
 extras = project['optional-dependencies']; \
 print(*project['dependencies'], *extras['engines'], *extras['local'], sep='\n')" > /requirements.txt
 COPY platform platform
+COPY helm helm
 # hadolint ignore=DL3042
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --wheel-dir /dist .

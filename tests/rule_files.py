@@ -24,13 +24,6 @@ _NAMES = re.compile(r"(?<![\w:.])([a-zA-Z_:][\w:]*)(?!\s*\()(?![\w:])")
 _WORDS = {"and", "or", "unless", "bool"}
 
 
-def rule_groups() -> dict[str, Any]:
-    """All rules in one file, recorded series first."""
-    recorded = [{"name": f"roadbed.recordings.{name}", **rules} for name, rules in RECORDINGS.items()]
-    alerts = [{"name": f"roadbed.{name}", "rules": [alert]} for name, alert in ALERTS.items()]
-    return {"groups": recorded + alerts}
-
-
 def recorded_series() -> dict[str, str]:
     """The expression of every recorded series."""
     return {rule["record"]: rule["expr"] for rules in RECORDINGS.values() for rule in rules["rules"]}

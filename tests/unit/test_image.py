@@ -77,11 +77,15 @@ def test_what_is_copied_is_there_and_let_through() -> None:
         words = shlex.split(rest)
         if not words[0].startswith("--from=wheel"):
             sources += words[:-1]
-    assert sources == ["pyproject.toml", "README.md", "LICENSE", "platform", "requirements.lock"]
+    assert sources == ["pyproject.toml", "README.md", "LICENSE", "platform", "helm", "requirements.lock"]
     for source in sources:
         assert (ROOT / source).exists(), source
         assert not ignored(source), source
-    for path in ("platform/roadbed/cli/__init__.py", "platform/roadbed/serving/page.html"):
+    for path in (
+        "platform/roadbed/cli/__init__.py",
+        "platform/roadbed/serving/page.html",
+        "helm/roadbed/alerts/drift.yaml",
+    ):
         assert not ignored(path)
     for path in (".git/config", ".venv/bin/python", "tests/conftest.py", "platform/roadbed/__pycache__/a.pyc"):
         assert ignored(path), path

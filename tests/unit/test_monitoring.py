@@ -17,6 +17,7 @@ import yaml
 
 from dashboards.all import DASHBOARDS, FOLDER, texts
 from dashboards.parts import GRID_COLUMNS
+from roadbed.runtime.local.monitor import rule_groups
 from roadbed.telemetry import FOREIGN_METRICS, METRICS, RAY_PREFIX, STATE_METRICS
 from rule_files import (
     ALERTS,
@@ -24,7 +25,6 @@ from rule_files import (
     RECORDINGS,
     promtool,
     recorded_series,
-    rule_groups,
     series_of,
     without_variables,
     written,
@@ -120,7 +120,7 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
     ]
     told = promtool("check", "rules", written(tmp_path / "queries.yaml", {"groups": [{"name": "q", "rules": rules}]}))
     assert f"SUCCESS: {len(rules)} rules found" in told
-    told = promtool("check", "rules", written(tmp_path / "rules.yaml", rule_groups()))
+    told = promtool("check", "rules", written(tmp_path / "rules.yaml", rule_groups(CHART)))
     assert f"SUCCESS: {len(ALERTS) + len(recorded_series())} rules found" in told
 
 
@@ -207,7 +207,7 @@ def test_every_case_and_every_runbook_is_of_an_alert() -> None:
 
 
 def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
-    written(tmp_path / "rules.yaml", rule_groups())
+    written(tmp_path / "rules.yaml", rule_groups(CHART))
     tests = [
         promtool_case(name, case, fires=kind == "fires")
         for name, cases in CASES.items() for kind in ("fires", "quiet") for case in cases[kind]

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dashboards.all import DASHBOARDS
+from roadbed.runtime.local.monitor import rule_groups
 from roadbed.telemetry import FOREIGN_METRICS, METRICS, RAY_PREFIX, STATE_METRICS, Metric
-from rule_files import ALERTS, RECORDINGS, promtool, recorded_series, rule_groups, without_variables, written
+from rule_files import ALERTS, CHART, RECORDINGS, promtool, recorded_series, without_variables, written
 
 AT = "70m"
 LABELS = {
@@ -79,7 +80,7 @@ def test_every_query_finds_something(tmp_path: Path) -> None:
                 known.add(where)
                 questions.append(asked(query.expr, must_find=where not in EMPTY))
     assert set(EMPTY) <= known
-    written(tmp_path / "rules.yaml", rule_groups())
+    written(tmp_path / "rules.yaml", rule_groups(CHART))
     document = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "5m",

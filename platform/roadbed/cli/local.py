@@ -1,4 +1,4 @@
-"""`roadbed local up|down|status|env`."""
+"""`roadbed local up|down|status|env|monitor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from roadbed.cli.store import tell
+from roadbed.cli.store import connection, store_option, tell
 
 if TYPE_CHECKING:
     from roadbed.runtime.local import LocalState
@@ -67,6 +67,37 @@ def env(folder: Path | None) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
+@local.command()
+@dir_option
+@click.option("--port", type=click.IntRange(0, 65535), default=9090, show_default=True, help="0: any free one.")
+@store_option
+def monitor(folder: Path | None, port: int, store: str) -> None:
+    """Run a Prometheus with the chart's rules, until Ctrl-C: it asks the local Ray, and the store's state.
+
+    What trains, tunes and serves is seen if it uses the Ray that `roadbed local up` started; that may come later and
+    go again. Alerts are at the printed address. For Grafana, its provisioning folder is printed too: data source and
+    dashboards. What Prometheus has seen stays in the folder for 15 days.
+
+    \b
+    roadbed local up
+    roadbed local monitor
+    """
+    from roadbed.cli.signals import stopped_by_signals
+    from roadbed.exporter import StateCollector, listen, parts_of
+    from roadbed.runtime.local import follow_ray, monitored
+    from roadbed.storage import open_store
+
+    with connection(store), stopped_by_signals() as stopped:
+        collector = StateCollector(parts_of(open_store(store), newest=50), cache_s=10.0, timeout_s=8.0)
+        with (
+            listen(collector, host="127.0.0.1", port=0) as exporter,
+            monitored(folder, exporter=exporter.removeprefix("http://"), port=port) as seen,
+        ):
+            tell(f"Prometheus is at {seen.url} (alerts: {seen.url}/alerts) - Ctrl-C stops it")
+            tell(f"Grafana shows the dashboards with GF_PATHS_PROVISIONING={seen.folder}/monitor/grafana")
+            follow_ray(seen, stopped)
+
+
 def _running(folder: Path | None) -> LocalState:
     from roadbed.errors import RoadbedError
     from roadbed.runtime.local import local_folder
@@ -86,6 +117,8 @@ def _tell_state(state: LocalState) -> None:
     else:
         click.echo(f"ray:       {state.ray.address}")
         click.echo(f"dashboard: {state.ray.dashboard_url} (token in {state.ray.token_path})")
+    if state.monitor is not None:
+        click.echo(f"monitor:   {state.monitor.url}")
     for fault in state.faults:
         click.echo(f"fault:     {fault}")
     click.echo("other tools (aws, boto3, pyarrow, ray) find them after:")

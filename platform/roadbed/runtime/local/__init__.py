@@ -4,7 +4,8 @@
            store.json     ports and credentials of the store, the same from start to start
            ray-token      what Ray asks of whoever connects
            s3/            the data; they stay when the store stops
-           logs/          of both servers
+           monitor/       of a Prometheus: `roadbed local monitor`
+           logs/          of these servers
            lock users     who changes the folder's state now; who uses what runs
 
 SeaweedFS (`weed`) and Ray are child processes; neither is imported here. Nothing listens beyond 127.0.0.1.
@@ -15,17 +16,21 @@ from __future__ import annotations
 from roadbed.runtime.local.connect import connected
 from roadbed.runtime.local.folder import local_folder
 from roadbed.runtime.local.lifecycle import down, status, up
-from roadbed.runtime.local.state import LocalState, Process, RayHead, StoreServer, environment
+from roadbed.runtime.local.monitor import follow_ray, monitored
+from roadbed.runtime.local.state import LocalState, Monitor, Process, RayHead, StoreServer, environment
 
 __all__ = [
     "LocalState",
+    "Monitor",
     "Process",
     "RayHead",
     "StoreServer",
     "connected",
     "down",
     "environment",
+    "follow_ray",
     "local_folder",
+    "monitored",
     "status",
     "up",
 ]

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from roadbed.runtime.local.folder import changing, local_folder
-from roadbed.runtime.local.head import start_head, stop_head
-from roadbed.runtime.local.processes import is_alive
+from roadbed.runtime.local.head import STOP_GRACE_S, start_head, stop_head
+from roadbed.runtime.local.processes import is_alive, stop
 from roadbed.runtime.local.state import LocalState, environment, read_state, write_state
 from roadbed.runtime.local.weed import start_store, stop_store
 
@@ -67,9 +67,10 @@ def look(place: Path) -> LocalState | None:
     if ray and not is_alive(ray.process):
         faults.append(f"the Ray head (process {ray.process.pid}) died; its log: {ray.log}")
         ray = None
-    if store is None and ray is None:
+    monitor = recorded.monitor if recorded.monitor and is_alive(recorded.monitor.process) else None
+    if store is None and ray is None and monitor is None:
         return None
-    return replace(recorded, store=store, ray=ray, faults=tuple(faults))
+    return replace(recorded, store=store, ray=ray, monitor=monitor, faults=tuple(faults))
 
 
 def start_missing(
@@ -114,6 +115,8 @@ def stop_all(place: Path) -> None:
     recorded = read_state(place)
     if recorded is None:
         return
+    if recorded.monitor:
+        stop(recorded.monitor.process, grace_s=STOP_GRACE_S)
     if recorded.ray:
         stop_head(recorded.ray)
     if recorded.store:

@@ -89,9 +89,9 @@ def wait_until(ready: Callable[[], bool], process: Process, *, what: str, log: P
     deadline = time.monotonic() + timeout_s
     while not ready():
         if not is_alive(process):
-            raise RoadbedError(f"{what} ended while starting; {_tail(log)}")
+            raise RoadbedError(f"{what} ended while starting; {tail(log)}")
         if time.monotonic() > deadline:
-            raise RoadbedError(f"{what} was not ready within {timeout_s:.0f} s; {_tail(log)}")
+            raise RoadbedError(f"{what} was not ready within {timeout_s:.0f} s; {tail(log)}")
         time.sleep(POLL_INTERVAL_S)
 
 
@@ -113,6 +113,13 @@ def without_proxy() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def tail(log: Path) -> str:
+    """The last lines of a log, as the end of a message."""
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
+    said = "".join(f"\n  {line}" for line in lines) or " it said nothing"
+    return f"its log {log} ends with:{said}"
+
+
 def _session_members(process: Process) -> list[int]:
     leader = look_up(process.pid)
     if leader is not None and leader.started != process.started:
@@ -123,9 +130,3 @@ def _session_members(process: Process) -> list[int]:
 def _signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
-    said = "".join(f"\n  {line}" for line in lines) or " it said nothing"
-    return f"its log {log} ends with:{said}"

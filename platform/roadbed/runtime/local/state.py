@@ -52,6 +52,16 @@ class RayHead:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """A running Prometheus that looks at the local folder `folder`."""
+
+    process: Process
+    url: str
+    folder: str
+    log: str
+
+
+@dataclass(frozen=True)
 class LocalState:
     """What runs in `folder`. Not kept: stopped when the last command that uses it ends.
 
@@ -61,6 +71,7 @@ class LocalState:
     folder: Path
     store: StoreServer | None = None
     ray: RayHead | None = None
+    monitor: Monitor | None = None
     is_kept: bool = False
     faults: tuple[str, ...] = ()
 
@@ -94,11 +105,12 @@ def read_state(folder: Path) -> LocalState | None:
     path = folder / STATE_FILE
     try:
         document = json.loads(path.read_text())
-        store, ray = document["store"], document["ray"]
+        store, ray, monitor = document["store"], document["ray"], document.get("monitor")
         return LocalState(
             folder=folder,
             store=None if store is None else StoreServer(**_revived(store)),
             ray=None if ray is None else RayHead(**_revived(ray)),
+            monitor=None if monitor is None else Monitor(**_revived(monitor)),
             is_kept=document["is_kept"],
         )
     except FileNotFoundError:
@@ -110,9 +122,9 @@ def read_state(folder: Path) -> LocalState | None:
 
 
 def write_state(state: LocalState) -> None:
-    """Record what runs; without store and Ray, remove the record."""
+    """Record what runs; if nothing does, remove the record."""
     path = state.folder / STATE_FILE
-    if state.store is None and state.ray is None:
+    if state.store is None and state.ray is None and state.monitor is None:
         path.unlink(missing_ok=True)
         return
     document = asdict(replace(state, faults=()))
