@@ -30,6 +30,7 @@ class RayMetrics:
         self._run = run
         self._made: dict[str, Any] = {}
         self._gauges: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._counters: set[tuple[str, tuple[str, ...]]] = set()
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="roadbed-gauges", daemon=True)
@@ -49,10 +50,17 @@ class RayMetrics:
             self._of(name).set(value, tags=self._tags(name, labels))
 
     def add(self, name: str, value: float, *labels: str) -> None:
-        """Add to a counter; adding nothing is left out, as Ray refuses it."""
-        if value > 0:
-            with self._lock:
+        """Add to a counter; adding nothing to one that is not told yet tells it as 0.
+
+        Prometheus sees no increase in a counter that begins with 1. Ray's public `inc` refuses 0; what is below takes
+        it.
+        """
+        with self._lock:
+            if value > 0:
                 self._of(name).inc(value, tags=self._tags(name, labels))
+            elif (name, labels) not in self._counters:
+                self._of(name)._record(0.0, self._tags(name, labels))
+            self._counters.add((name, labels))
 
     def observe(self, name: str, values: Iterable[float], *labels: str) -> None:
         """Put values into a histogram."""

@@ -78,6 +78,8 @@ class Follower:
 
     def start(self) -> None:
         """Look once now, so that a model that is there is ready when this returns, and then again and again."""
+        for seldom in ("roadbed_serve_swaps", "roadbed_serve_swap_failures"):
+            self._metrics.add(seldom, 0)
         self.look()
         self._thread.start()
 

@@ -58,7 +58,7 @@ class MetricSink(Protocol):
         """Set a gauge."""
 
     def add(self, name: str, value: float, *labels: str) -> None:
-        """Add to a counter; adding nothing is nothing."""
+        """Add to a counter; of what happens seldom also 0 at the beginning, for an increase needs a value before."""
 
     def observe(self, name: str, values: Iterable[float], *labels: str) -> None:
         """Put values into a histogram."""

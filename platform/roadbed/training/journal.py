@@ -18,6 +18,14 @@ from roadbed.training.watch import Spent
 
 log = logging.getLogger(__name__)
 
+_SELDOM = (
+    "roadbed_train_resumes",
+    "roadbed_train_lost_steps",
+    "roadbed_train_notices",
+    "roadbed_checkpoint_failures",
+    "roadbed_data_skipped_samples",
+)
+
 
 class Journal:
     """Metrics of one attempt. `progress` is what the heartbeat publishes."""
@@ -31,6 +39,8 @@ class Journal:
         self.num_notices = 0
         """Notices of nodes about to go that the run was given so far, over all its attempts."""
         self._notice: str | None = None
+        for seldom in _SELDOM if attempt is not None else ():
+            sink.add(seldom, 0)
 
     def resume(self, scores: Mapping[str, Any], *, num_skipped: int, num_notices: int) -> None:
         """Go on from a checkpoint: what its attempt told last still holds."""
