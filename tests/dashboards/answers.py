@@ -52,10 +52,15 @@ class Series:
     values: np.ndarray
 
     @property
+    def is_lonely(self) -> bool:
+        """A point without neighbours, which no line shows."""
+        return int(np.isfinite(self.values).sum()) == 1
+
+    @property
     def last(self) -> float:
-        """The newest value that there is: Grafana's lastNotNull."""
+        """The newest value that there is: Grafana's lastNotNull. There is one."""
         there = self.values[np.isfinite(self.values)]
-        return float(there[-1]) if there.size else float("nan")
+        return float(there[-1])
 
 
 class Prometheus:
@@ -90,6 +95,7 @@ class Prometheus:
             values = np.full(len(self.window.times), np.nan)
             for time_s, value in found["values"]:
                 values[round((time_s - self.window.since) / self.window.step_s)] = float(value)
+        values[np.isinf(values)] = np.nan
         return Series(_name(labels, legend), labels, values)
 
     def _asked(self, what: str, fields: Mapping[str, Any]) -> Any:
@@ -110,19 +116,21 @@ def filled(expression: str, words: Mapping[str, str]) -> str:
     return re.sub(r"\$(?:\{(\w+)\}|([a-z_]\w*))", lambda found: words[found[1] or found[2]], expression)
 
 
-def choices(board: Mapping[str, Any], prometheus: Prometheus, chosen: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def choices(
+    board: Mapping[str, Any], prometheus: Prometheus, chosen: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Of each variable of a board: the regular expression that stands for it in queries, and words for people.
 
-    What is not chosen is all there is, where the variable allows that, else the first.
+    What is not chosen is all there is.
     """
-    made = {}
+    patterns, said = {}, {}
     for variable in (one for one in board["templating"]["list"] if one["type"] == "query"):
         name = variable["name"]
-        there = prometheus.label_values(*re.findall(r"label_values\((.+), (\w+)\)", variable["definition"])[0])
         if name in chosen:
-            made[name] = (re.escape(chosen[name]).replace("\\", "\\\\"), chosen[name])
-        elif variable["includeAll"]:
-            made[name] = (variable["allValue"], f"all ({', '.join(there) or 'none'})")
+            # As Grafana does it: a backslash is one of the expression, and doubled as a letter of PromQL's string.
+            patterns[name], said[name] = re.escape(chosen[name]).replace("\\", "\\\\"), chosen[name]
         else:
-            made[name] = (re.escape(there[0]).replace("\\", "\\\\") if there else "", there[0] if there else "none")
-    return made
+            series, label = re.findall(r"label_values\((.+), (\w+)\)", variable["definition"])[0]
+            patterns[name] = variable["allValue"]
+            said[name] = f"all ({', '.join(prometheus.label_values(series, label)) or 'none'})"
+    return patterns, said

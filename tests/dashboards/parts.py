@@ -6,6 +6,7 @@ screen Grafana puts them below each other in this order. Source: grafana/grafana
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,6 +59,8 @@ class Panel:
     """Text and colour for a value."""
     hides: tuple[str, ...] = ()
     """Columns of a table that say nothing."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Colours of series that mean something, by their names; others have the next one of the palette."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "description": panel.description,
         "datasource": SOURCE,
         "targets": [_target(query, f"{chr(ord('A') + number)}", panel) for number, query in enumerate(panel.queries)],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": [*map(_colored, panel.colors.items())]},
         "options": _OPTIONS[panel.kind],
     }
     if panel.runbook is not None:
@@ -254,6 +257,14 @@ def _target(query: Query, reference: str, panel: Panel) -> dict[str, Any]:
     }
 
 
+def _colored(named: tuple[str, str]) -> dict[str, Any]:
+    name, color = named
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+    }
+
+
 def _defaults(panel: Panel) -> dict[str, Any]:
     steps = panel.thresholds or ((None, "blue" if panel.kind in ("stat", "bargauge") else "green"),)
     made: dict[str, Any] = {
@@ -271,8 +282,8 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     if panel.kind == "timeseries":
         made["custom"] = {
             "drawStyle": "line",
-            "lineWidth": 1,
-            "fillOpacity": 40 if panel.is_stacked else 5,
+            "lineWidth": 0 if panel.is_stacked else 1,
+            "fillOpacity": 70 if panel.is_stacked else 0,
             "showPoints": "never",
             "spanNulls": False,
             "stacking": {"mode": "normal" if panel.is_stacked else "none", "group": "A"},

@@ -13,7 +13,26 @@ PROMOTIONS = Annotation(
     "purple",
 )
 
+FRAMES = "suffix:frames/s"
+STATES = {
+    "running": "blue",
+    "retrying": "yellow",
+    "finished": "green",
+    "stopped": "#8e8e8e",
+    "lost": "orange",
+    "failed": "red",
+}
+STATUS = {"200": "green", "400": "yellow", "413": "yellow", "415": "yellow", "429": "orange", "499": "#8e8e8e",
+          "500": "red", "502": "red", "503": "red", "504": "red"}  # fmt: skip
 UP = {"0": ("no", "red"), "1": ("yes", "green")}
+
+
+def grown(series: str, time: str) -> str:
+    """What the series of a counter have grown by within `time`.
+
+    A counter of Ray's is born with its first event, at 1 and not at 0: `increase` never sees that one.
+    """
+    return f"(max_over_time({series}[{time}]) - {series} offset {time} or max_over_time({series}[{time}]))"
 
 
 def hardware(width: int = 8) -> tuple[Panel, ...]:
