@@ -19,8 +19,8 @@ _STORE = Row(
               "records.", "reqps", (Query(_rate("ray_roadbed_store_requests_total", "place"), "{{place}}"),), lowest=0),
         Panel("Repeated", "Share of requests that had to be sent again. A store that is away comes to 100 %.",
               "percentunit",
-              (Query(_rate("ray_roadbed_store_retries_total") + " / " + _rate("ray_roadbed_store_requests_total"),
-                     "{{run}} {{place}}"),), lowest=0, highest=1, thresholds=bad_above(0.02, 0.1), runbook="store-errors"),
+              (Query(f"({_rate('ray_roadbed_store_retries_total')} or 0 * {_rate('ray_roadbed_store_requests_total')})"
+                     f" / {_rate('ray_roadbed_store_requests_total')}", "{{run}} {{place}}"),), lowest=0, highest=1, thresholds=bad_above(0.02, 0.1), runbook="store-errors"),
         Panel("Given up", "Requests of the last ten minutes that were not answered in the time that they had.", "short",
               (Query(f"sum by (run, place) ({grown('ray_roadbed_store_failures_total' + _RUN, '10m')})"
                      f" or 0 * sum by (run, place) (ray_roadbed_store_requests_total{_RUN})", "{{run}} {{place}}"),),
@@ -41,11 +41,13 @@ _READING = Row(
     (
         Panel("From the cache", "Share of shards that came from a machine's own disk and not from the store.",
               "percentunit",
-              (Query('sum by (run) (rate(ray_roadbed_data_shards_total{run=~"$run", source="cache"}[10m]))'
+              (Query('(sum by (run) (rate(ray_roadbed_data_shards_total{run=~"$run", source="cache"}[10m]))'
+                     f" or 0 * sum by (run) (rate(ray_roadbed_data_shards_total{_RUN}[10m])))"
                      f" / sum by (run) (rate(ray_roadbed_data_shards_total{_RUN}[10m]))", "{{run}}"),),
               lowest=0, highest=1),
         Panel("Samples by themselves", "Samples read one by one each second: dear, where shards would have found no room.",
-              "suffix:samples/s", (Query(_rate("ray_roadbed_data_ranges_total", "run"), "{{run}}"),), lowest=0, runbook="data-bound"),
+              "suffix:samples/s", (Query(f"{_rate('ray_roadbed_data_ranges_total', 'run')}"
+                     f" or 0 * sum by (run) (ray_roadbed_data_shards_total{_RUN})", "{{run}}"),), lowest=0, runbook="data-bound"),
         Panel("Batches ready", "Decoded batches that wait to be trained on: the least of any worker.", "short",
               (Query(f"min by (run) (ray_roadbed_data_prefetched_batches{_RUN})", "{{run}}"),), lowest=0,
               runbook="data-bound"),

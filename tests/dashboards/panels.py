@@ -13,7 +13,6 @@ from dashboards.sheet import (
     FAR,
     LETTER_WIDTH,
     LINE_HEIGHT,
-    LINES,
     MEDIUM,
     PAPER,
     SMALL,
@@ -63,7 +62,7 @@ def _draw_lines(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> N
     field, own = panel["fieldConfig"]["defaults"], _own_colors(panel)
     custom = field["custom"]
     is_stacked, is_log = custom["stacking"]["mode"] != "none", custom["scaleDistribution"]["type"] == "log"
-    entries = [(one.name, own.get(one.name, LINES[number % len(LINES)])) for number, one in enumerate(series)]
+    entries = [(one.name, own.get(one.name) or sheet.color(one.name)) for one in series]
     legend_height = LINE_HEIGHT * sheet.legend_lines(box, entries)
     plot = box.inside(6, 2, 6, 16 + legend_height)
     axes = sheet.time_axes(plot)
@@ -71,7 +70,9 @@ def _draw_lines(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> N
     is_there = np.any([np.isfinite(one.values) for one in series], axis=0)
     for one, (_, color) in zip(series, entries, strict=True):
         top = ground + np.where(is_there, np.nan_to_num(one.values), np.nan) if is_stacked else one.values
-        axes.plot(sheet.days, top, color=color, linewidth=1.2 * custom["lineWidth"], marker="." if one.is_lonely else "")
+        axes.plot(
+            sheet.days, top, color=color, linewidth=1.2 * custom["lineWidth"], marker="." if one.is_lonely else ""
+        )
         if is_stacked:
             axes.fill_between(sheet.days, ground, top, color=color, alpha=custom["fillOpacity"] / 100, linewidth=0)
             ground = top

@@ -270,7 +270,7 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     made: dict[str, Any] = {
         "unit": panel.unit,
         "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]},
-        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "color": {"mode": "palette-classic-by-name" if panel.kind == "timeseries" else "thresholds"},
     }
     if panel.lowest is not None:
         made["min"] = panel.lowest

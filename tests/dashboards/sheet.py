@@ -84,12 +84,19 @@ class Sheet:
         self._window = window
         self._moments = moments
         """Times in unix seconds that are marked, with their colours."""
+        self._colors: dict[str, str] = {}
 
     def card(self, box: Box, color: str = CARD) -> None:
         """A ground of one colour, below all else."""
         left, bottom, *size = self._place(box)
         edge = LINE if color == CARD else "none"
-        self.figure.add_artist(Rectangle((left, bottom), *size, facecolor=color, edgecolor=edge, linewidth=0.8, zorder=-1))
+        self.figure.add_artist(
+            Rectangle((left, bottom), *size, facecolor=color, edgecolor=edge, linewidth=0.8, zorder=-1)
+        )
+
+    def color(self, name: str) -> str:
+        """The colour of a series: one name has the same in all panels, as Grafana's palette by name has it."""
+        return self._colors.setdefault(name, LINES[len(self._colors) % len(LINES)])
 
     def text(self, left: float, top: float, words: str, size: float = SMALL, **style: Any) -> None:
         """Words whose upper left corner is there, unless `style` aligns them otherwise."""
