@@ -116,6 +116,11 @@ def filled(expression: str, words: Mapping[str, str]) -> str:
     return re.sub(r"\$(?:\{(\w+)\}|([a-z_]\w*))", lambda found: words[found[1] or found[2]], expression)
 
 
+def variables_of(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The variables that a person chooses values of."""
+    return [one for one in board["templating"]["list"] if one["type"] == "query"]
+
+
 def choices(
     board: Mapping[str, Any], prometheus: Prometheus, chosen: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -124,7 +129,7 @@ def choices(
     What is not chosen is all there is.
     """
     patterns, said = {}, {}
-    for variable in (one for one in board["templating"]["list"] if one["type"] == "query"):
+    for variable in variables_of(board):
         name = variable["name"]
         if name in chosen:
             # As Grafana does it: a backslash is one of the expression, and doubled as a letter of PromQL's string.

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dashboards.all import FOLDER
-from dashboards.answers import Prometheus, Series, Window, choices, filled
+from dashboards.answers import Prometheus, Series, Window, choices, filled, variables_of
 from dashboards.panels import draw_panel
 from dashboards.parts import GRID_COLUMNS
 from dashboards.sheet import LETTER_WIDTH, MARGIN, MEDIUM, SMALL, WIDTH, Box, Sheet, color_of
@@ -115,9 +115,14 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
 def main(url: str, since: float, until: float, sets: tuple[str, ...], scrape_s: int, folder: Path) -> None:
     """Draw all dashboards out of the Prometheus at URL into FOLDER."""
     prometheus = Prometheus(url, Window(since, until, scrape_s))
+    boards = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
     chosen = {name: value for name, _, value in (one.partition("=") for one in sets)}
-    for path in sorted(FOLDER.glob("*.json")):
-        save_figure(draw(json.loads(path.read_text()), prometheus, chosen), folder / f"{path.stem}.png")
+    known = sorted({one["name"] for board in boards.values() for one in variables_of(board)})
+    for name in chosen:
+        if name not in known:
+            raise click.UsageError(f"no dashboard has the variable {name}; there are {', '.join(known)}")
+    for stem, board in boards.items():
+        save_figure(draw(board, prometheus, chosen), folder / f"{stem}.png")
 
 
 if __name__ == "__main__":
