@@ -45,9 +45,9 @@ _TRAINING = Row(
               (Query('max by (run) (roadbed_run_steps) / max by (run) (roadbed_run_planned_steps)'
                      ' and on (run) roadbed_run_info{kind="train", state=~"running|retrying"}', "{{run}}"),),
               kind="bargauge", lowest=0, highest=1),
-        Panel("States", "The newest runs and what state each is in.", "short",
+        Panel("States", "The newest runs and what state each is in; a click opens a run's page.", "short",
               (Query('max by (run, state) (roadbed_run_info{kind="train"})'),),
-              kind="table", hides=("Value",)),
+              kind="table", hides=("Value",), opens_run=True),
         Panel("Why attempts failed", "Runs whose newest attempt failed, by the cause that was found.", "short",
               (Query("sum by (cause) (roadbed_run_failure_info)", "{{cause}}"),), kind="bargauge", lowest=0,
               runbook="run-restarts"),

@@ -125,8 +125,8 @@ def _draw_list(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> No
 def _draw_bars(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> None:
     field, own = panel["fieldConfig"]["defaults"], _own_colors(panel)
     name_width = min(0.45 * box.width, 10 + LETTER_WIDTH * max(len(one.name) for one in series))
-    lowest = field.get("min", min(0.0, *(one.last for one in series), 0.0))
-    highest = field.get("max", max(1e-9, *(one.last for one in series), 0.0))
+    lowest = field.get("min", min(0.0, *(one.last for one in series)))
+    highest = field.get("max", max(1e-9, *(one.last for one in series)))
     height = min(26, max(12, box.height / len(series)))
     for one, middle in _lines(sheet, box, series, height):
         words, color = _look(one.last, panel)

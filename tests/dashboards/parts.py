@@ -59,6 +59,8 @@ class Panel:
     """Text and colour for a value."""
     hides: tuple[str, ...] = ()
     """Columns of a table that say nothing."""
+    opens_run: bool = False
+    """Whether a click on a value opens the page of the run that its label `run` names."""
     colors: Mapping[str, str] = field(default_factory=dict)
     """Colours of series that mean something, by their names; others have the next one of the palette."""
 
@@ -276,6 +278,8 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         made["min"] = panel.lowest
     if panel.highest is not None:
         made["max"] = panel.highest
+    if panel.opens_run:
+        made["links"] = [_run_link("__data.fields" if panel.kind == "table" else "__field.labels")]
     if panel.mappings:
         options = {value: {"text": text, "color": color} for value, (text, color) in panel.mappings.items()}
         made["mappings"] = [{"type": "value", "options": options}]
@@ -291,6 +295,11 @@ def _defaults(panel: Panel) -> dict[str, Any]:
             "thresholdsStyle": {"mode": "dashed" if panel.thresholds else "off"},
         }
     return made
+
+
+def _run_link(labels: str) -> dict[str, Any]:
+    """Source: grafana.com/docs/grafana/latest/panels-visualizations/configure-data-links."""
+    return {"title": "the run", "url": f"/d/roadbed-training?var-run=${{{labels}.run}}&${{__url_time_range}}"}
 
 
 _REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}

@@ -54,8 +54,6 @@ def shown(value: float, unit: str, *, digits: int = 3) -> str:
 
 
 def _figures(value: float, digits: int) -> str:
-    if not math.isfinite(value):
-        return "-"
     behind = max(0, digits - 1 - (math.floor(math.log10(abs(value))) if value else 0))
     text = f"{value:.{min(behind, 9)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
