@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dashboards.answers import Series
@@ -61,7 +62,7 @@ def _own_colors(panel: Panel) -> dict[str, str]:
 def _draw_lines(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> None:
     field, own = panel["fieldConfig"]["defaults"], _own_colors(panel)
     custom = field["custom"]
-    is_stacked, is_log = custom["stacking"]["mode"] != "none", custom["scaleDistribution"]["type"] == "log"
+    is_stacked = custom["stacking"]["mode"] != "none"
     entries = [(one.name, own.get(one.name) or sheet.color(one.name)) for one in series]
     legend_height = LINE_HEIGHT * sheet.legend_lines(box, entries)
     plot = box.inside(6, 2, 6, 16 + legend_height)
@@ -76,24 +77,30 @@ def _draw_lines(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> N
         if is_stacked:
             axes.fill_between(sheet.days, ground, top, color=color, alpha=custom["fillOpacity"] / 100, linewidth=0)
             ground = top
-    if is_log:
+    _scale(axes, panel, series, plot.height)
+    unit = field["unit"]
+    axes.yaxis.set_major_formatter(lambda value, _: shown(value, unit, digits=5))
+    widest = max(len(shown(tick, unit, digits=5)) for tick in axes.get_yticks())
+    sheet.move(axes, plot.inside(LETTER_WIDTH * widest, 0, 0, 0))
+    sheet.legend(box.inside(4, box.height - legend_height, 4, 0), entries)
+
+
+def _scale(axes: Axes, panel: Panel, series: list[Series], height: float) -> None:
+    """The range and ticks of what the lines stand for, and its thresholds."""
+    field = panel["fieldConfig"]["defaults"]
+    if field["custom"]["scaleDistribution"]["type"] == "log":
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(max(3, int(plot.height / 22)), steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(max(3, int(height / 22)), steps=[1, 2, 2.5, 5, 10]))
         is_nothing = all(np.nanmax(np.abs(one.values)) == 0 for one in series)
         axes.set_ylim(field.get("min"), field.get("max", 1 if is_nothing else None))
-    axes.yaxis.set_major_formatter(lambda value, _: shown(value, field["unit"], digits=5))
-    widest = max(len(shown(tick, field["unit"], digits=5)) for tick in axes.get_yticks())
-    sheet.move(axes, plot.inside(LETTER_WIDTH * widest, 0, 0, 0))
     axes.grid(axis="y", color=LINE, linewidth=0.5)
-    if custom["thresholdsStyle"]["mode"] != "off":
-        lowest, highest = axes.get_ylim()
-        for step in field["thresholds"]["steps"][1:]:
-            if lowest <= step["value"] <= highest:
-                axes.axhline(step["value"], color=color_of(step["color"]), linewidth=1, linestyle=(0, (5, 3)))
-    sheet.legend(box.inside(4, box.height - legend_height, 4, 0), entries)
+    lowest, highest = axes.get_ylim()
+    for step in field["thresholds"]["steps"][1:]:
+        if lowest <= step["value"] <= highest:
+            axes.axhline(step["value"], color=color_of(step["color"]), linewidth=1, linestyle=(0, (5, 3)))
 
 
 def _draw_figures(sheet: Sheet, box: Box, panel: Panel, series: list[Series]) -> None:
