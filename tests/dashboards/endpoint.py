@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dashboards.parts import Annotation, Dashboard, Panel, Query, Row, Variable, bad_above
-from dashboards.shared import PROMOTIONS, UP
+from dashboards.shared import PROMOTIONS, STATUS, UP
 
 _RUN = '{run=~"$endpoint"}'
+_NONE = f"0 * max by (run) (ray_roadbed_serve_model_version{_RUN})"
 
 
 def _quantile(share: float, series: str, by: str, selector: str = _RUN) -> str:
@@ -18,11 +19,11 @@ _REQUESTS = Row(
         Panel("Answers by status", "Each second, as replicas gave them. 429: refused for too many waited; 499: the client "
               "went away.", "reqps",
               (Query(f"sum by (code) (rate(ray_roadbed_serve_requests_total{_RUN}[$__rate_interval]))", "{{code}}"),),
-              is_stacked=True, lowest=0, runbook="endpoint-saturated"),
+              is_stacked=True, lowest=0, runbook="endpoint-saturated", colors=STATUS),
         Panel("Answers of the proxies", "Each second, with what never came to a replica or came back without its answer.",
               "reqps",
               (Query('sum by (status_code) (rate(ray_serve_num_http_requests_total{application!=""}[$__rate_interval]))',
-                     "{{status_code}}"),), is_stacked=True, lowest=0, runbook="endpoint-errors"),
+                     "{{status_code}}"),), is_stacked=True, lowest=0, runbook="endpoint-errors", colors=STATUS),
         Panel("Errors", "Share of requests that ended in 5xx, over four windows. Above 0.5 % for long the month's budget is "
               "spent too early.", "percentunit",
               (Query("max(roadbed:serve_errors:ratio_5m)", "5 min"), Query("max(roadbed:serve_errors:ratio_30m)", "30 min"),
@@ -71,11 +72,11 @@ _VERSIONS = Row(
               (Query(f"min by (run) (ray_roadbed_serve_model_version{_RUN})", "{{run}} oldest"),
                Query(f"max by (run) (ray_roadbed_serve_model_version{_RUN})", "{{run}} newest"))),
         Panel("Swaps", "Versions that replicas took up in the last hour.", "short",
-              (Query(f"sum by (run) (increase(ray_roadbed_serve_swaps_total{_RUN}[1h]))", "{{run}}"),), lowest=0),
+              (Query(f"sum by (run) (increase(ray_roadbed_serve_swaps_total{_RUN}[1h])) or {_NONE}", "{{run}}"),), lowest=0),
         Panel("Failed swaps", "Attempts of the last hour that left the old version serving; each replica tries every "
               "minute.", "short",
-              (Query(f"sum by (run) (increase(ray_roadbed_serve_swap_failures_total{_RUN}[1h]))", "{{run}}"),), lowest=0,
-              thresholds=((None, "green"), (1, "red")), runbook="swap-failed"),
+              (Query(f"sum by (run) (increase(ray_roadbed_serve_swap_failures_total{_RUN}[1h])) or {_NONE}", "{{run}}"),),
+              lowest=0,              thresholds=((None, "green"), (1, "red")), runbook="swap-failed"),
     ),
 )  # fmt: skip
 
@@ -85,11 +86,11 @@ _DRIFT = Row(
         Panel("Classes of the answers", "Each class's share of the pixels answered in the last hour.", "percentunit",
               (Query(f"avg by (class) (roadbed:serve_class_share:ratio_1h{_RUN})", "{{class}}"),), width=12,
               is_stacked=True, lowest=0, highest=1),
-        Panel("Less or more than learnt from", "A class's share of the answers less its share of the training set.",
-              "percentunit",
-              (Query(f"sort_desc(avg by (class) (roadbed:serve_class_share:ratio_1h{_RUN})"
-                     f" - avg by (class) (ray_roadbed_serve_training_share{_RUN}))", "{{class}}"),), kind="bargauge",
-              width=12, lowest=-0.5, highest=0.5, runbook="drift"),
+        Panel("Less or more than learnt from", "A class's share of the answers less its share of the training set: above 0 "
+              "there is more of it than there was to learn from.", "percentunit",
+              (Query(f"avg by (class) (roadbed:serve_class_share:ratio_1h{_RUN})"
+                     f" - avg by (class) (ray_roadbed_serve_training_share{_RUN})", "{{class}}"),), width=12,
+              runbook="drift"),
         Panel("Distance", "Half the sum of these differences: 0 as in the training set, 1 nothing in common.",
               "percentunit", (Query(f"roadbed:serve_drift:distance_1h{_RUN}", "{{run}}"),), width=12, lowest=0, highest=1,
               thresholds=bad_above(0.15, 0.3), runbook="drift"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.parts import Dashboard, Panel, Query, Row, bad_above, bad_below
-from dashboards.shared import CLUSTER, PROMOTIONS, hardware
+from dashboards.shared import CLUSTER, FRAMES, PROMOTIONS, STATUS, hardware
 
 _NOW = Row(
     "Now",
@@ -33,7 +33,7 @@ _NOW = Row(
 _TRAINING = Row(
     "Training",
     (
-        Panel("Frames per second", "Frames that each run trains on, all workers together.", "ops",
+        Panel("Frames per second", "Frames that each run trains on, all workers together.", FRAMES,
               (Query("sum by (run) (rate(ray_roadbed_train_images_total[$__rate_interval]))", "{{run}}"),)),
         Panel("Waiting for data", "Share of its time in which a run's first worker waits for its own data. Above the "
               "line the run is data-bound.", "percentunit",
@@ -45,9 +45,9 @@ _TRAINING = Row(
               (Query('max by (run) (roadbed_run_steps) / max by (run) (roadbed_run_planned_steps)'
                      ' and on (run) roadbed_run_info{kind="train", state=~"running|retrying"}', "{{run}}"),),
               kind="bargauge", lowest=0, highest=1),
-        Panel("States", "The newest runs and what state each is in.", "short",
+        Panel("States", "The newest runs and what state each is in; a click opens a run's page.", "short",
               (Query('max by (run, state) (roadbed_run_info{kind="train"})'),),
-              kind="table", hides=("Value",)),
+              kind="table", hides=("Value",), opens_run=True),
         Panel("Why attempts failed", "Runs whose newest attempt failed, by the cause that was found.", "short",
               (Query("sum by (cause) (roadbed_run_failure_info)", "{{cause}}"),), kind="bargauge", lowest=0,
               runbook="run-restarts"),
@@ -59,7 +59,7 @@ _ENDPOINT = Row(
     (
         Panel("Answers by status", "Answers each second, by their HTTP status.", "reqps",
               (Query("sum by (code) (rate(ray_roadbed_serve_requests_total[$__rate_interval]))", "{{code}}"),),
-              is_stacked=True, lowest=0),
+              is_stacked=True, lowest=0, colors=STATUS),
         Panel("Errors", "Share of requests that ended in 5xx at the proxies; the line is the budget of 0.5 %.",
               "percentunit", (Query("roadbed:serve_errors:ratio_5m", "{{application}}"),),
               lowest=0, thresholds=bad_above(0.005, 0.072), runbook="endpoint-errors"),

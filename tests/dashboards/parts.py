@@ -6,6 +6,7 @@ screen Grafana puts them below each other in this order. Source: grafana/grafana
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,6 +59,10 @@ class Panel:
     """Text and colour for a value."""
     hides: tuple[str, ...] = ()
     """Columns of a table that say nothing."""
+    opens_run: bool = False
+    """Whether a click on a value opens the page of the run that its label `run` names."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Colours of series that mean something, by their names; others have the next one of the palette."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "description": panel.description,
         "datasource": SOURCE,
         "targets": [_target(query, f"{chr(ord('A') + number)}", panel) for number, query in enumerate(panel.queries)],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": [*map(_colored, panel.colors.items())]},
         "options": _OPTIONS[panel.kind],
     }
     if panel.runbook is not None:
@@ -254,25 +259,35 @@ def _target(query: Query, reference: str, panel: Panel) -> dict[str, Any]:
     }
 
 
+def _colored(named: tuple[str, str]) -> dict[str, Any]:
+    name, color = named
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+    }
+
+
 def _defaults(panel: Panel) -> dict[str, Any]:
     steps = panel.thresholds or ((None, "blue" if panel.kind in ("stat", "bargauge") else "green"),)
     made: dict[str, Any] = {
         "unit": panel.unit,
         "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in steps]},
-        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "color": {"mode": "palette-classic-by-name" if panel.kind == "timeseries" else "thresholds"},
     }
     if panel.lowest is not None:
         made["min"] = panel.lowest
     if panel.highest is not None:
         made["max"] = panel.highest
+    if panel.opens_run:
+        made["links"] = [_run_link("__data.fields" if panel.kind == "table" else "__field.labels")]
     if panel.mappings:
         options = {value: {"text": text, "color": color} for value, (text, color) in panel.mappings.items()}
         made["mappings"] = [{"type": "value", "options": options}]
     if panel.kind == "timeseries":
         made["custom"] = {
             "drawStyle": "line",
-            "lineWidth": 1,
-            "fillOpacity": 40 if panel.is_stacked else 5,
+            "lineWidth": 0 if panel.is_stacked else 1,
+            "fillOpacity": 70 if panel.is_stacked else 0,
             "showPoints": "never",
             "spanNulls": False,
             "stacking": {"mode": "normal" if panel.is_stacked else "none", "group": "A"},
@@ -280,6 +295,11 @@ def _defaults(panel: Panel) -> dict[str, Any]:
             "thresholdsStyle": {"mode": "dashed" if panel.thresholds else "off"},
         }
     return made
+
+
+def _run_link(labels: str) -> dict[str, Any]:
+    """Source: grafana.com/docs/grafana/latest/panels-visualizations/configure-data-links."""
+    return {"title": "the run", "url": f"/d/roadbed-training?var-run=${{{labels}.run}}&${{__url_time_range}}"}
 
 
 _REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}

@@ -13,6 +13,17 @@ PROMOTIONS = Annotation(
     "purple",
 )
 
+FRAMES = "suffix:frames/s"
+STATES = {
+    "running": "blue",
+    "retrying": "yellow",
+    "finished": "green",
+    "stopped": "#8e8e8e",
+    "lost": "orange",
+    "failed": "red",
+}
+STATUS = {"200": "green", "400": "yellow", "413": "yellow", "415": "yellow", "429": "orange", "499": "#8e8e8e",
+          "500": "red", "502": "red", "503": "red", "504": "red"}  # fmt: skip
 UP = {"0": ("no", "red"), "1": ("yes", "green")}
 
 

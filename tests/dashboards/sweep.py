@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboards.parts import Dashboard, Panel, Query, Row, Variable
+from dashboards.shared import FRAMES, STATES
 
 _SWEEP = '{sweep=~"$sweep"}'
 
@@ -27,18 +28,19 @@ _TRIALS = Row(
     "Trials",
     (
         Panel("By state", "How trials ended, or that they run. Many stopped early is what a scheduler is for.", "short",
-              (Query(f"sum by (state) (roadbed_sweep_trials{_SWEEP})", "{{state}}"),), width=12, is_stacked=True, lowest=0),
+              (Query(f"sum by (state) (roadbed_sweep_trials{_SWEEP})", "{{state}}"),), width=12, is_stacked=True, lowest=0,
+              colors=STATES),
         Panel("Best score", "How the best score grew.", "percentunit",
               (Query(f"max by (sweep) (roadbed_sweep_best_score{_SWEEP})", "{{sweep}}"),), width=12),
-        Panel("Score of each trial", "The best mIoU of each of the newest trials.", "percentunit",
+        Panel("Score of each trial", "The best mIoU of each of the newest trials; a click opens the page of its run.", "percentunit",
               (Query('sort_desc(max by (run) (roadbed_run_miou_ratio{run=~"($sweep)-.*", which="best"}))', "{{run}}"),),
-              kind="bargauge", width=12, height=10, lowest=0, highest=1),
+              kind="bargauge", width=12, height=10, lowest=0, highest=1, opens_run=True),
         Panel("mIoU of running trials", "At each evaluation, while they run.", "percentunit",
               (Query('max by (run) (ray_roadbed_eval_miou{run=~"($sweep)-.*"})', "{{run}}"),), width=12, height=10,
               lowest=0, highest=1),
         Panel("Loss of running trials", "Training loss of the last step.", "short",
               (Query('max by (run) (ray_roadbed_train_loss{run=~"($sweep)-.*"})', "{{run}}"),), width=12, is_log=True),
-        Panel("Frames per second", "What each running trial trains on.", "ops",
+        Panel("Frames per second", "What each running trial trains on.", FRAMES,
               (Query('sum by (run) (rate(ray_roadbed_train_images_total{run=~"($sweep)-.*"}[$__rate_interval]))',
                      "{{run}}"),), width=12, is_stacked=True, lowest=0),
     ),

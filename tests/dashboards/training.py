@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from dashboards.parts import Annotation, Dashboard, Panel, Query, Row, Variable, bad_above
-from dashboards.shared import CLUSTER, PROMOTIONS, hardware
+from dashboards.shared import CLUSTER, FRAMES, PROMOTIONS, hardware
 
 _RUN = '{run=~"$run"}'
+_LIVING = '{run=~"$run", state=~"running|retrying|lost"}'
+_PHASES = {"forward": "light-green", "backward": "green", "data": "red", "sync": "orange", "checkpoint": "purple",
+           "evaluate": "blue", "start": "yellow", "other": "#8e8e8e"}  # fmt: skip
+
+
+def _share(phases: str) -> str:
+    """The time that runs spent with some phases, of all their time: shares of all phases add up to 1."""
+    spent = "ray_roadbed_train_phase_seconds_total"
+    some = f'increase({spent}{{run=~"$run", phase{phases}}}[$__rate_interval])'
+    return f"sum by (phase) ({some}) / on () group_left sum(increase({spent}{_RUN}[$__rate_interval]))"
+
+
+def _counted(series: str) -> str:
+    """What was counted by all attempts, and 0 for runs that had nothing to count."""
+    none = f"0 * max by (run) (max_over_time(ray_roadbed_train_step{_RUN}[$__range]))"
+    return f"sum by (run) (max_over_time({series}{_RUN}[$__range])) or {none}"
+
 
 _GLANCE = Row(
     "At a glance",
     (
-        Panel("Frames per second", "Frames trained on each second, all workers together.", "ops",
+        Panel("Frames per second", "Frames trained on each second, all workers together.", FRAMES,
               (Query(f"sum by (run) (rate(ray_roadbed_train_images_total{_RUN}[$__rate_interval]))", "{{run}}"),),
               kind="stat", width=4, height=4),
         Panel("Progress", "Steps taken of those planned.", "percentunit",
@@ -19,9 +36,10 @@ _GLANCE = Row(
         Panel("Best mIoU", "The best score so far, from the store: it stays when the run has ended.", "percentunit",
               (Query('max by (run) (roadbed_run_miou_ratio{run=~"$run", which="best"})', "{{run}}"),),
               kind="stat", width=4, height=4),
-        Panel("Heartbeat", "How long ago the run gave its last sign. It beats every 2 s; after a minute it counts as "
-              "lost.", "s",
-              (Query(f"time() - max by (run) (roadbed_run_heartbeat_timestamp_seconds{_RUN})", "{{run}}"),),
+        Panel("Heartbeat", "How long ago a run that has not ended gave its last sign. It beats every 2 s; after a minute "
+              "it counts as lost.", "s",
+              (Query(f"time() - max by (run) (roadbed_run_heartbeat_timestamp_seconds{_RUN})"
+                     f" and on (run) roadbed_run_info{_LIVING}", "{{run}}", True),),
               kind="stat", width=4, height=4, thresholds=bad_above(60, 90), runbook="run-stalled"),
         Panel("Attempts", "Attempts so far: 1 is a run that never broke.", "short",
               (Query(f"max by (run) (roadbed_run_attempts{_RUN})", "{{run}}"),), kind="stat", width=4, height=4,
@@ -35,24 +53,28 @@ _GLANCE = Row(
 _TIME = Row(
     "What it waits for",
     (
-        Panel("Where the time goes", "What the first worker spent the last five minutes with. forward and backward "
-              "learn; data waits for its own data, sync for other workers, checkpoint for saving. Gradients travel "
-              "within backward.", "percentunit",
-              (Query(f"roadbed:train_phase:share_5m{_RUN}", "{{run}} {{phase}}"),),
-              width=16, height=8, is_stacked=True, lowest=0, highest=1, runbook="data-bound"),
-        Panel("Now", "The same, at this moment.", "percentunit",
-              (Query(f"sort_desc(avg by (phase) (roadbed:train_phase:share_5m{_RUN}))", "{{phase}}"),),
-              kind="bargauge", width=8, height=8, lowest=0, highest=1),
-        Panel("Frames per second", "All workers together, over time.", "ops",
+        Panel("Where the time goes", "What the first worker of a run spends its time with. Green learns; all above it is "
+              "waiting: data for its own data, sync for other workers, checkpoint for saving, start for the first step. "
+              "Gradients travel within backward. A gap is a time without a run.", "percentunit",
+              (Query(_share('=~"forward|backward"'), "{{phase}}"), Query(_share('!~"forward|backward"'), "{{phase}}")),
+              width=16, height=8, is_stacked=True, lowest=0, highest=1, runbook="data-bound", colors=_PHASES),
+        Panel("In all", "The same, of all attempts that were seen in the time that is shown.", "percentunit",
+              (Query(f"sort_desc(sum by (phase) (max_over_time(ray_roadbed_train_phase_seconds_total{_RUN}[$__range]))"
+                     f" / on () group_left sum(max_over_time(ray_roadbed_train_phase_seconds_total{_RUN}[$__range])))",
+                     "{{phase}}"),),
+              kind="bargauge", width=8, height=8, lowest=0, highest=1, colors=_PHASES),
+        Panel("Frames per second", "All workers together, over time.", FRAMES,
               (Query(f"sum by (run) (rate(ray_roadbed_train_images_total{_RUN}[$__rate_interval]))", "{{run}}"),),
-              lowest=0),
-        Panel("Batches ready", "Decoded batches that wait to be trained on, worker by worker. 0 for long means that "
-              "reading or decoding is too slow.", "short",
-              (Query(f"max by (run, WorkerId) (ray_roadbed_data_prefetched_batches{_RUN})", "{{run}} {{WorkerId}}"),),
-              lowest=0, runbook="data-bound"),
-        Panel("Steps", "Optimiser steps taken, and the epoch. A line that goes back is a run that was resumed.", "short",
-              (Query(f"max by (run) (ray_roadbed_train_step{_RUN})", "{{run}} step"),
-               Query(f"max by (run) (ray_roadbed_train_epoch{_RUN})", "{{run}} epoch")), lowest=0),
+              width=6, lowest=0),
+        Panel("Batches ready", "Decoded batches that wait to be trained on, at the worker with the fewest and the one with "
+              "the most. 0 for long means that reading or decoding is too slow.", "short",
+              (Query(f"min by (run) (ray_roadbed_data_prefetched_batches{_RUN})", "{{run}} fewest"),
+               Query(f"max by (run) (ray_roadbed_data_prefetched_batches{_RUN})", "{{run}} most")),
+              width=6, lowest=0, runbook="data-bound"),
+        Panel("Steps", "Optimiser steps taken. A line that goes back is a run that was resumed.", "short",
+              (Query(f"max by (run) (ray_roadbed_train_step{_RUN})", "{{run}}"),), width=6, lowest=0),
+        Panel("Epoch", "Of the last step, from 0.", "short",
+              (Query(f"max by (run) (ray_roadbed_train_epoch{_RUN})", "{{run}}"),), width=6, lowest=0),
     ),
 )  # fmt: skip
 
@@ -68,7 +90,7 @@ _LEARNING = Row(
         Panel("Pixel accuracy", "Share of labelled pixels that are right, live and from the store.", "percentunit",
               (Query(f"max by (run) (ray_roadbed_eval_pixel_accuracy{_RUN})", "{{run}} live"),
                Query(f"max by (run) (roadbed_run_pixel_accuracy_ratio{_RUN})", "{{run}}")), lowest=0, highest=1),
-        Panel("IoU per class", "Intersection over union, class by class, at the last evaluation.", "percentunit",
+        Panel("IoU per class", "Intersection over union, class by class, at the last evaluation; the best of the chosen runs.", "percentunit",
               (Query(f"max by (class) (ray_roadbed_eval_class_iou{_RUN})", "{{class}}"),), lowest=0, highest=1),
         Panel("Learning rate", "Of the head; backbones may have a part of it.", "sci",
               (Query(f"max by (run) (ray_roadbed_train_learning_rate{_RUN})", "{{run}}"),)),
@@ -90,24 +112,22 @@ _SURVIVING = Row(
         Panel("Checkpoint bytes", "Bytes of checkpoints written each second, over ten minutes.", "Bps",
               (Query(f"sum by (run) (rate(ray_roadbed_checkpoint_bytes_total{_RUN}[10m]))", "{{run}}"),), lowest=0),
         Panel("Not written", "Checkpoints of the last hour that could not be written.", "short",
-              (Query(f"sum by (run) (increase(ray_roadbed_checkpoint_failures_total{_RUN}[1h]))", "{{run}}"),),
-              lowest=0, thresholds=bad_above(1, 3), runbook="store-errors"),
+              (Query(f"sum by (run) (increase(ray_roadbed_checkpoint_failures_total{_RUN}[1h]))"
+                     f" or 0 * max by (run) (ray_roadbed_train_step{_RUN})", "{{run}}"),), lowest=0, thresholds=bad_above(1, 3), runbook="store-errors"),
         Panel("Resumes", "Attempts that went on from a checkpoint, in the time that is shown.", "short",
-              (Query(f"sum by (run) (max_over_time(ray_roadbed_train_resumes_total{_RUN}[$__range]))", "{{run}}", True),),
+              (Query(_counted("ray_roadbed_train_resumes_total"), "{{run}}", True),),
               kind="stat", width=6, height=4),
         Panel("Failures", "Attempts that failed, by cause, in the time that is shown; preemption and diverged among "
               "them.", "short",
               (Query(f"sum by (cause) (max_over_time(ray_roadbed_train_failures_total{_RUN}[$__range]))", "{{cause}}",
-                     True),), kind="stat", width=6, height=4, runbook="run-restarts"),
+                     True),), kind="bargauge", width=6, height=4, lowest=0, runbook="run-restarts"),
         Panel("Preemption notices", "Notices that a node was about to be taken away, in the time that is shown.", "short",
-              (Query(f"sum by (run) (max_over_time(ray_roadbed_train_notices_total{_RUN}[$__range]))", "{{run}}", True),),
+              (Query(_counted("ray_roadbed_train_notices_total"), "{{run}}", True),),
               kind="stat", width=4, height=4),
         Panel("Steps taken twice", "Steps that an attempt had taken and the next one took again.", "short",
-              (Query(f"sum by (run) (max_over_time(ray_roadbed_train_lost_steps_total{_RUN}[$__range]))", "{{run}}",
-                     True),), kind="stat", width=4, height=4),
+              (Query(_counted("ray_roadbed_train_lost_steps_total"), "{{run}}", True),), kind="stat", width=4, height=4),
         Panel("Damaged samples", "Samples that training went without, for their bytes were damaged.", "short",
-              (Query(f"sum by (run) (max_over_time(ray_roadbed_data_skipped_samples_total{_RUN}[$__range]))", "{{run}}",
-                     True),), kind="stat", width=4, height=4, thresholds=bad_above(1, 100)),
+              (Query(_counted("ray_roadbed_data_skipped_samples_total"), "{{run}}", True),), kind="stat", width=4, height=4, thresholds=bad_above(1, 100)),
     ),
 )  # fmt: skip
 
@@ -123,7 +143,7 @@ _MACHINES = Row(
                      "{{ip}} {{GpuIndex}} (Ray)")), lowest=0),
         Panel("GPU errors", "Number of the last error (XID) of each GPU; 0 is none. NVIDIA's list says what it means.",
               "short", (Query("max by (Hostname, gpu) (DCGM_FI_DEV_XID_ERRORS)", "{{Hostname}} {{gpu}}"),),
-              thresholds=((None, "green"), (1, "red"))),
+              lowest=0, thresholds=((None, "green"), (1, "red"))),
     ),
 )  # fmt: skip
 

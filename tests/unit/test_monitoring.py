@@ -111,6 +111,9 @@ def test_dashboards_have_addresses_of_their_own_and_use_their_variables() -> Non
         declared = {variable["name"] for variable in board["templating"]["list"]}
         used = set(re.findall(r"\$\{?([a-z]+)\b", text))
         assert declared == used, name
+        for uid, variable in re.findall(r"/d/([\w-]+)\?var-(\w+)=", text):
+            aim = next(one for one in FILES.values() if one["uid"] == uid)
+            assert variable in {one["name"] for one in aim["templating"]["list"]}
 
 
 def test_every_expression_is_promql(tmp_path: Path) -> None:

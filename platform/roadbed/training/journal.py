@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from roadbed.runs import Attempt
 from roadbed.scores import Scores
@@ -39,8 +39,11 @@ class Journal:
         self.num_notices = 0
         """Notices of nodes about to go that the run was given so far, over all its attempts."""
         self._notice: str | None = None
-        for seldom in _SELDOM if attempt is not None else ():
-            sink.add(seldom, 0)
+        if attempt is not None:
+            for seldom in _SELDOM:
+                sink.add(seldom, 0)
+            for phase in get_args(Spent):
+                sink.add("roadbed_train_phase_seconds", 0, phase)
 
     def resume(self, scores: Mapping[str, Any], *, num_skipped: int, num_notices: int) -> None:
         """Go on from a checkpoint: what its attempt told last still holds."""
