@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -41,10 +42,10 @@ class Prometheus:
         """The names of all series since then."""
         return set(self.get("label/__name__/values", start=since))
 
-    def until(self, is_so: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    def until(self, is_so: Callable[[], object], what: str, *, patience_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + patience_s
         while not is_so():
-            assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
+            assert time.monotonic() < deadline, f"waited {patience_s} s for {what}; alerts: {self.alerts()}"
             time.sleep(0.5)
 
     def alerts(self) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from roadbed.bench.tree import tree_of
 from roadbed.data.labels import CAMVID_11
 from roadbed.models import build_model
 from roadbed.registry import Gates, Registry
@@ -76,3 +79,13 @@ def saved(image: np.ndarray | Image.Image, kind: str = "PNG", **settings: Any) -
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format=kind, **settings)
     return buffer.getvalue()
+
+
+def replicas_below(pid: int) -> list[int]:
+    """Processes of replicas among the descendants of one that we started."""
+    found = []
+    for member in tree_of(pid):
+        with suppress(OSError):
+            if b"ServeReplica" in Path(f"/proc/{member}/cmdline").read_bytes():
+                found.append(member)
+    return found

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from roadbed.runtime.local.state import read_state
 from roadbed.storage import open_store
 from roadbed.telemetry import FOREIGN_METRICS, METRICS, RAY_PREFIX, STATE_METRICS
 from rule_files import ALERTS, recorded_series, series_of, without_variables
-from serving_support import SCORES, pixels, promote, publish, saved
+from serving_support import SCORES, pixels, promote, publish, replicas_below, saved
 from support import blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
@@ -75,6 +75,7 @@ class Watched:
     prometheus: Prometheus
     since: float
     head_pid: int
+    store_pid: int
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for name, value in (local.environment(state) | {"ROADBED_LOCAL_DIR": str(folder)}).items():
             patch.setenv(name, value)
         url = stack.enter_context(monitoring())
-        yield Watched(Prometheus(url), since, state.ray.process.pid)
+        yield Watched(Prometheus(url), since, state.ray.process.pid, state.store.process.pid)
 
 
 @contextmanager
@@ -273,3 +274,52 @@ def test_what_went_wrong_is_seen(lived: Watched) -> None:
     shares = asked.over("sum by (run) (roadbed:train_phase:share_5m)", since=lived.since)
     for series in shares:
         assert all(abs(float(value) - 1) < 1e-6 for _, value in series["values"] if value != "NaN")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_kills_raise_the_alerts_of_their_runbooks(lived: Watched, tmp_path: Path) -> None:
+    """A worker killed three times, replicas as soon as they come, and a store that is frozen: all three alerts fire."""
+    asked = lived.prometheus
+    job = blocks_job(ROOT, *SMALL, "train.epochs=200", name="haunted")
+    with endpoint() as url, driving(job, tmp_path) as driver:
+        for attempt in range(1, 4):
+            driver.until(lambda status, attempt=attempt: status.attempt == attempt and status.step > 0, f"{attempt}")
+            os.kill(driver.workers()[0], signal.SIGKILL)
+        asked.until(lambda: asked.alerts().get("RoadbedRunRestarts") == "firing", "the alert of restarts")
+        driver.kill()
+        with haunted(lived.head_pid), frozen(lived.store_pid):
+            for alert in ("RoadbedStoreErrors", "RoadbedEndpointReplicas"):
+                asked.until(lambda alert=alert: asked.alerts().get(alert) == "pending", alert)
+                asked.until(lambda alert=alert: asked.alerts().get(alert) == "firing", alert, patience_s=420)
+        asked.until(lambda: post(f"{url}/v1/segment", saved(pixels())) == 200, "an answer again")
+        asked.until(lambda: "RoadbedStoreErrors" not in asked.alerts(), "the store to be well again")
+
+
+@contextmanager
+def haunted(head_pid: int) -> Iterator[None]:
+    """Replicas of our own Ray are killed as soon as they come."""
+    stopped = threading.Event()
+
+    def keep_killing() -> None:
+        while not stopped.wait(1):
+            for pid in replicas_below(head_pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=keep_killing)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from roadbed.bench.tree import tree_of
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
 from roadbed.registry import Registry
@@ -31,7 +30,7 @@ from roadbed.runtime.local import LocalState
 from roadbed.runtime.local.processes import free_ports
 from roadbed.runtime.serve import Served
 from roadbed.storage import open_store
-from serving_support import pixels, promote, publish, saved
+from serving_support import pixels, promote, publish, replicas_below, saved
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -59,16 +58,6 @@ def until(is_so: object, what: str) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.1)
-
-
-def replicas_below(pid: int) -> list[int]:
-    """Processes of replicas among the descendants of one that we started."""
-    found = []
-    for member in tree_of(pid):
-        with suppress(OSError):
-            if b"ServeReplica" in Path(f"/proc/{member}/cmdline").read_bytes():
-                found.append(member)
-    return found
 
 
 @contextmanager
