@@ -21,6 +21,9 @@ BLOCKS = LabelSpace(
     "blocks", (LabelClass("Red", (200, 0, 0)), LabelClass("Green", (0, 200, 0)), LabelClass("Blue", (0, 0, 200)))
 )
 
+SMALL_MODEL = "model.backbone=timm:test_efficientnet"
+"""What a job is given where it does not matter what is trained: a step takes a third of the time."""
+
 
 class Clock:
     """Seconds that pass when the test says so."""

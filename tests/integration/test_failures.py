@@ -21,7 +21,7 @@ from roadbed.storage import get_json, open_store
 from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import read_checkpoint
 from roadbed.training.group import Group
-from support import blocks_dataset, blocks_job
+from support import SMALL_MODEL, blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -35,7 +35,7 @@ def dataset(s3_server: object, ray_head: object) -> None:
 
 
 def job(name: str, *overrides: str) -> TrainJob:
-    common = ("train.epochs=3", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
+    common = (SMALL_MODEL, "train.epochs=3", "workers.retries.pause_s=0", "workers.stall_timeout_s=6")
     return blocks_job(ROOT_URI, *common, *overrides, name=name)
 
 

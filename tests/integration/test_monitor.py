@@ -35,13 +35,13 @@ from roadbed.storage import open_store
 from roadbed.telemetry import FOREIGN_METRICS, METRICS, RAY_PREFIX, STATE_METRICS
 from rule_files import ALERTS, recorded_series, series_of, without_variables
 from serving_support import SCORES, pixels, promote, publish, replicas_below, saved
-from support import blocks_dataset, blocks_job
+from support import SMALL_MODEL, blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
 ROOT = "s3://roadbed/watched"
 DATA = f"{ROOT}/datasets/blocks"
-SMALL = (f"data.uri={DATA}", "model.backbone=timm:test_efficientnet", "data.on_damaged=skip")
+SMALL = (f"data.uri={DATA}", SMALL_MODEL, "data.on_damaged=skip")
 SHARES = {"Sky": 0.2, "Building": 0.3, "Road": 0.3, "Tree": 0.2}
 
 NO_CLUSTER = "there is no Kubernetes here"

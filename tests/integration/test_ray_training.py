@@ -25,7 +25,7 @@ from roadbed.training.attempt import Outcome, run_attempt
 from roadbed.training.checkpoint import read_checkpoint
 from roadbed.training.evaluate import evaluate
 from roadbed.training.group import Group
-from support import BLOCKS, blocks_dataset, blocks_job
+from support import BLOCKS, SMALL_MODEL, blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -40,7 +40,8 @@ def dataset(s3_server: object, ray_head: object) -> Dataset:
 
 
 def job(name: str, *overrides: str) -> TrainJob:
-    return blocks_job(ROOT_URI, f"train.epochs={EPOCHS}", "workers.num_workers=2", *overrides, name=name)
+    common = (SMALL_MODEL, f"train.epochs={EPOCHS}", "workers.num_workers=2")
+    return blocks_job(ROOT_URI, *common, *overrides, name=name)
 
 
 def run_of(made: TrainJob) -> Run:

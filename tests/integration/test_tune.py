@@ -25,7 +25,7 @@ from roadbed.runtime.tune import num_concurrent
 from roadbed.spec import WorkersSpec
 from roadbed.storage import open_store
 from roadbed.tuning.sweep import BASELINE, Sweep, read_result
-from support import blocks_dataset, blocks_job
+from support import SMALL_MODEL, blocks_dataset, blocks_job
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -40,7 +40,7 @@ def dataset(s3_server: object, ray_head: object) -> Dataset:
 
 
 def spec_file(folder: Path, name: str, tune: dict[str, Any], **output: Any) -> Path:
-    base = blocks_job(ROOT_URI, f"train.epochs={EPOCHS}", "model.backbone=timm:test_efficientnet", name=name)
+    base = blocks_job(ROOT_URI, f"train.epochs={EPOCHS}", SMALL_MODEL, name=name)
     spec = base.model_dump(mode="json") | {"kind": "tune", "tune": tune}
     spec["output"] |= output
     path = folder / f"{name}.yaml"
