@@ -74,7 +74,7 @@ def test_when_the_budget_is_used_up_the_run_has_failed(job: TrainJob, run: Run) 
         assert end is not None
         assert (end["cause"], end["reason"], end["verdict"]) == ("lost_worker", LOST.reason, decision.verdict)
     assert decision.pause_s is None
-    assert (status_of(run).state, status_of(run).reason) == ("failed", LOST.reason)
+    assert (status_of(run).state, status_of(run).reason) == ("failed", f"{LOST.reason}; {LOST.advice}")
     assert [line["text"] for line in run.lines("log")][-1] == f"ended: lost_worker: {LOST.reason}; {decision.verdict}"
 
 
