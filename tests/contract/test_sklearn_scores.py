@@ -1,13 +1,12 @@
-"""Scores are those that scikit-learn makes of the same pixels. It is no dependency: without it these are skipped."""
+"""Scores are those that scikit-learn makes of the same pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from evaluation_examples import evaluation, look
-
-metrics = pytest.importorskip("sklearn.metrics", reason="pip install scikit-learn")
 
 NUM_FRAMES, NUM_CLASSES = 5, 7
 

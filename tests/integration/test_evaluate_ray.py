@@ -26,14 +26,29 @@ def store(ray_head: object) -> str:
     return ROOT
 
 
-def evaluated(roadbed: Roadbed, folder: Path, name: str, *words: object) -> dict[str, Any]:
+def evaluated(roadbed: Roadbed, folder: Path, name: str, *words: object, data: str = "town") -> dict[str, Any]:
     """What the command writes, but for times and for who worked."""
     path = folder / f"{name}.json"
-    status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/town", "--store", ROOT, "--json", path, *words)
+    status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/{data}", "--store", ROOT, "--json", path, *words)
     assert status == 0, err
     found: dict[str, Any] = json.loads(path.read_text())
     assert found.pop("timing")["workers"] == name
     return found
+
+
+@pytest.mark.camvid
+def test_real_frames_give_the_same_integers(store: str, roadbed: Roadbed, camvid_dir: Path, tmp_path: Path) -> None:
+    """Of CamVid's val, as it is published; nine frames, so that two workers have unequal shares."""
+    for split, number in (("train", 1), ("val", 9)):
+        for folder in (camvid_dir / split, camvid_dir / f"{split}annot"):
+            (tmp_path / "camvid" / folder.name).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:number]:
+                (tmp_path / "camvid" / folder.name / path.name).symlink_to(path.resolve())
+    assert roadbed("data", "prepare", "camvid", tmp_path / "camvid", f"{ROOT}/camvid")[0] == 0
+    one = evaluated(roadbed, tmp_path, "1 Ray worker", "--workers", 1, data="camvid")
+    assert one["num_frames"] == 9
+    assert sum(map(sum, one["confusion"]["counts"])) > 9 * 300 * 480
+    assert one == evaluated(roadbed, tmp_path, "2 Ray workers", "--workers", 2, data="camvid")
 
 
 def test_two_workers_count_what_one_counts(store: str, roadbed: Roadbed, tmp_path: Path) -> None:

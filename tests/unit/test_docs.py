@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +12,9 @@ import click
 import pytest
 
 from roadbed.cli import roadbed
+from roadbed.spec import load_any
+from roadbed.spec.base import known_keys
+from roadbed.spec.job import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
@@ -20,10 +25,18 @@ def ids(path: Path) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
-def test_links_lead_to_files(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", document.read_text()):
         if "://" not in target:
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+            path = document.parent / target if target else document
+            assert path.exists(), f"{document.name} links to {target}"
+            assert not heading or heading in anchors(path), f"{document.name} links to {target}#{heading}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What the headings of a document are called in links, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def commands(document: Path) -> list[str]:
@@ -50,3 +63,48 @@ def test_commands_exist_with_their_options(document: Path) -> None:
         for word in words:
             if word.startswith("-") and word != "-":
                 assert word.split("=")[0] in known, f"{document.name}: {line}: {word}"
+
+
+KEYS = frozenset().union(*(known_keys(kind) for kind in KINDS.values()))
+SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=ids)
+def test_fields_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)[`:= ]", document.read_text()):
+        if name.partition(".")[0] in SECTIONS and not name.endswith(".txt"):
+            assert name in KEYS, f"{document.name} names {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_jobs_take_what_is_set(document: Path) -> None:
+    """Every `roadbed train jobs/... --set ...`, and the like, is a spec that is taken."""
+    for line in commands(document):
+        words = shlex.split(line)
+        spec = next((word for word in words if re.fullmatch(r"jobs/.+\.yaml", word)), None)
+        if spec is not None:
+            pairs = itertools.pairwise(words)
+            load_any(ROOT / spec, tuple(value for option, value in pairs if option == "--set"))
+
+
+def texts_of_the_program() -> list[str]:
+    """Every string of the source, whole; what is filled in is a line break and nothing else."""
+
+    def joined(node: ast.JoinedStr) -> str:
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "\n" for part in node.values)
+
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "platform").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return texts + [joined(node) for node in nodes if isinstance(node, ast.JoinedStr)]
+
+
+def test_texts_by_which_symptoms_are_looked_up_are_those_of_the_program() -> None:
+    """Those of the first column of docs/troubleshooting.md, with "..." for what is filled in."""
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), flags=re.MULTILINE)
+    told = [text for row in rows for text in re.findall(r"`([^`]+)`", row) if " " in text]
+    assert len(told) > 80
+    whole = "\0".join(texts_of_the_program())
+    for text in told:
+        parts = [re.escape(part.strip()) for part in text.split("...")]
+        assert re.search("[^\0]*".join(parts), whole), text

@@ -26,6 +26,7 @@ from roadbed.inference.tiles import Tiles
 from roadbed.inference.views import ONE_VIEW, Views
 from roadbed.models import build_model
 from roadbed.registry import Registry, Version
+from roadbed.runs import Run
 from roadbed.spec import DataSpec, ModelSpec
 from roadbed.storage import open_store
 from roadbed.training.evaluate import evaluate as evaluate_in_training
@@ -181,6 +182,29 @@ class TestCommand:
         assert shown == ["best-1", "middle-1", "worst-1"]
         assert page.count("<img ") == 3 * 4
         assert "road:1" in page
+
+    def test_the_page_has_the_curves_of_the_run_while_they_are_there(
+        self, root: Path, tmp_path: Path, roadbed: Roadbed
+    ) -> None:
+        def page_of(version: Version) -> str:
+            path = tmp_path / "report.html"
+            words = (f"{version.name}:{version.number}", f"{root}/blocks", "--store", tmp_path, "--page", path)
+            status, _, err = roadbed("evaluate", *words)
+            assert status == 0, err
+            return path.read_text()
+
+        run = Run(open_store(str(tmp_path)), "blocks")
+        version = publish(tmp_path, seed=0, run={"name": run.name, "uri": run.uri, "attempt": 1, "step": 2})
+        assert "How it was trained" not in page_of(version)
+        attempt = run.claim(details={})
+        attempt.append("metrics", {"step": 1, "loss": 0.5, "learning_rate": 0.01})
+        attempt.append("metrics", {"step": 2, "epoch": 1, "miou": 0.25, "pixel_accuracy": 0.5})
+        attempt.flush()
+        page = page_of(version)
+        assert "How it was trained" in page
+        assert "mIoU after epoch 1: 25.0 %." in page
+        elsewhere = publish(tmp_path, seed=0, run={"name": run.name, "uri": "s3://elsewhere/runs/blocks"})
+        assert "How it was trained" not in page_of(elsewhere)
 
     def test_the_same_json_for_any_number_of_threads(self, root: Path, tmp_path: Path, roadbed: Roadbed) -> None:
         found = []

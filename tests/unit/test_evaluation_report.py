@@ -157,7 +157,9 @@ def test_very_many_classes_and_frames_of_noise_stay_small() -> None:
         return noise.integers(0, 256, (600, 600, 3)).astype(np.uint8), *masks
 
     comparison = Comparison(found, evaluation(9, num_classes=200, draws=100, wrong=0.1))
-    page = checked_page(evaluation_page(found, seen, (comparison, seen)))
+    trained = [{"step": step, "loss": 2 / step, "learning_rate": 0.01} for step in range(1, 20_001)]
+    page = checked_page(evaluation_page(found, seen, (comparison, seen), trained=trained))
+    assert "Loss over 20000 steps, from 2.000 to 0.000." in [svg.get("aria-label") for svg in page.all("svg")]
     assert {int(attributes["width"] or 0) for attributes in page.all("img")} < {*SIDES_PX[2:]}
     assert [attributes.get("scope") for attributes in page.all("th")].count("row") == MOST_CLASSES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadbed.errors import ConflictError, FencedError, RoadbedError, StoreError
+from roadbed.errors import ConflictError, FencedError, RoadbedError, StoreError, UsageError
 from roadbed.runs import Attempt, CheckpointRef, Pointer, Run, RunStatus
 from roadbed.runtime.failures import PASSING, Failure
 from roadbed.runtime.judgement import Start, last_words
@@ -74,7 +74,7 @@ def test_when_the_budget_is_used_up_the_run_has_failed(job: TrainJob, run: Run) 
         assert end is not None
         assert (end["cause"], end["reason"], end["verdict"]) == ("lost_worker", LOST.reason, decision.verdict)
     assert decision.pause_s is None
-    assert (status_of(run).state, status_of(run).reason) == ("failed", LOST.reason)
+    assert (status_of(run).state, status_of(run).reason) == ("failed", f"{LOST.reason}; {LOST.advice}")
     assert [line["text"] for line in run.lines("log")][-1] == f"ended: lost_worker: {LOST.reason}; {decision.verdict}"
 
 
@@ -215,12 +215,15 @@ def test_an_error_that_may_pass_leaves_the_status_to_whoever_tries_again(
         assert status_of(Run(open_store(job.output.store), job.name)).state == state
 
 
-def test_a_run_goes_on_with_another_factor_for_explosions(job: TrainJob, run: Run) -> None:
+def test_a_run_goes_on_with_what_its_failures_advise_to_change(job: TrainJob, run: Run) -> None:
     begin_run(job, run)
     attempt = claim(run)
     attempt.move_pointer(Pointer(checkpoints=(CheckpointRef("attempts/0001/checkpoints/x", 1, 4),)))
     train = job.train.model_copy(update={"explode_factor": 0.0})
-    begin_run(job.model_copy(update={"train": train}), run)
+    data = job.data.model_copy(update={"memory_mb": 64, "cache_mb": 0, "prefetch_batches": 1, "on_damaged": "skip"})
+    begin_run(job.model_copy(update={"train": train, "data": data}), run)
+    with pytest.raises(UsageError, match=r"was begun with another data\.window_shards"):
+        begin_run(job.model_copy(update={"data": data.model_copy(update={"window_shards": 1})}), run)
 
 
 def test_the_end_of_each_attempt_is_shown(

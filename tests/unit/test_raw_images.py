@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadbed.data.sources.images import check_pair, read_frame, read_mask
+from roadbed.data.sources.images import MASK_TO_8_BITS, check_pair, read_frame, read_mask
 from roadbed.data.sources.listing import Listing
 from roadbed.data.sources.tables import MaskTable
 from roadbed.errors import DataError
@@ -55,7 +55,7 @@ def test_frames_of_another_mode(tmp_path, mode, words):
     ("mode", "words"),
     [
         ("RGBA", "this one has mode RGBA; drop the alpha channel"),
-        ("I;16", "it has 16 bits per channel; convert it to 8"),
+        ("I;16", "it has 16 bits per channel; store its ids, if none is above 255, in 8, in Python: `Image."),
     ],
 )
 def test_masks_of_another_mode(tmp_path, mode, words):
@@ -63,6 +63,15 @@ def test_masks_of_another_mode(tmp_path, mode, words):
     image = Image.fromarray(FRAME_HW3[..., 0].astype(np.uint16)) if mode == "I;16" else image.convert(mode)
     image.save(tmp_path / "a.png")
     assert words in refusal(lambda: read_mask((open_store(str(tmp_path)), "a.png"), ANY_ID))
+
+
+def test_the_remedy_for_a_mask_of_16_bits_keeps_its_ids(tmp_path):
+    ids_HW = FRAME_HW3[..., 0] // 2
+    Image.fromarray(ids_HW.astype(np.uint16)).save(tmp_path / "a.png")
+    names = {"Image": Image, "np": np, "IN": tmp_path / "a.png", "OUT": tmp_path / "b.png"}
+    exec(MASK_TO_8_BITS.strip("`"), names)
+    table = MaskTable({raw_id: raw_id for raw_id in range(128)}, names={}, known="")
+    assert (read_mask((open_store(str(tmp_path)), "b.png"), table) == ids_HW).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO", "WEBP", "JPEG2000", "GIF", "TIFF"])

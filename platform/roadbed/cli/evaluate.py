@@ -117,7 +117,7 @@ def evaluate(
         if json_path is not None:
             write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
         if page is not None:
-            _write_page(found, comparison, page)
+            _write_page(found, comparison, page, store)
         if pictures is not None:
             save_frames(found[0], FrameScorer(found[0].scoring).look, pictures)
     for name, path in (("scores", json_path), ("report", page), ("pictures", pictures)):
@@ -216,10 +216,23 @@ def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, A
     return {"evaluations": [one.to_json() for one in found], "comparison": comparison.to_json()}
 
 
-def _write_page(found: Sequence[Evaluation], comparison: Comparison | None, page: Path) -> None:
+def _write_page(found: Sequence[Evaluation], comparison: Comparison | None, page: Path, store: str) -> None:
     from roadbed.evaluation import FrameScorer
     from roadbed.report.evaluation import evaluation_page
     from roadbed.report.files import write_text
 
     looks = [FrameScorer(one.scoring).look for one in found]
-    write_text(page, evaluation_page(found[0], looks[0], None if comparison is None else (comparison, looks[1])))
+    compared = None if comparison is None else (comparison, looks[1])
+    write_text(page, evaluation_page(found[0], looks[0], compared, trained=_trained(found[0], store)))
+
+
+def _trained(evaluation: Evaluation, store: str) -> list[dict[str, Any]]:
+    """The metric lines of the run that the version is of; none if it is not of this store, or gone."""
+    from roadbed.runs import Run
+    from roadbed.storage import open_store
+
+    facts = evaluation.card.get("run")
+    if facts is None:
+        return []
+    run = Run(open_store(store), facts["name"])
+    return run.lines("metrics") if run.uri == facts["uri"] else []

@@ -9,21 +9,30 @@ from html import escape
 
 from roadbed.evaluation import Comparison, Evaluation
 from roadbed.evaluation.result import NAMES
+from roadbed.report.curves import Lines
 from roadbed.report.evaluation_frames import Look, differing_card, frames_card
 from roadbed.report.evaluation_matrix import confusion_card
 from roadbed.report.evaluation_pictures import reliability_for_page
 from roadbed.report.evaluation_sections import classes_card, comparison_card, lineage_card, time_card
 from roadbed.report.evaluation_words import estimate_words, sentence_of_calibration
 from roadbed.report.page import card, html_page
+from roadbed.report.run_pictures import curves_for_page
 from roadbed.report.sweep_table import one_line
 
 STYLE = "figures.css"
 
 
-def evaluation_page(evaluation: Evaluation, look: Look, compared: tuple[Comparison, Look] | None = None) -> str:
+def evaluation_page(
+    evaluation: Evaluation,
+    look: Look,
+    compared: tuple[Comparison, Look] | None = None,
+    *,
+    trained: Lines = (),
+) -> str:
     """The whole page, as HTML, under 5 MB. `look` gives frame, truth and prediction of a sample.
 
-    `compared` is what sets it beside another, and how that one sees a sample.
+    `compared` is what sets it beside another, and how that one sees a sample; `trained` are the metric lines of the
+    run that the version is of, where they are still there.
     """
     scoring = evaluation.scoring
     cards = [_head(evaluation, compared[0] if compared else None)]
@@ -32,6 +41,8 @@ def evaluation_page(evaluation: Evaluation, look: Look, compared: tuple[Comparis
     cards += [classes_card(evaluation), frames_card(evaluation, look), confusion_card(evaluation)]
     cards.append(f'<div class="pair">{_calibration_card(evaluation)}{time_card(evaluation)}</div>')
     cards.append(lineage_card(evaluation))
+    if trained:
+        cards.append(card("How it was trained", curves_for_page(trained)))
     reference = one_line(scoring.reference)
     return html_page(
         cards,

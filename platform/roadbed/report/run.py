@@ -54,7 +54,8 @@ def run_page(story: RunStory) -> str:
         title=f"{name}: a run of roadbed",
         heading=name,
         below=f"A training run, {figures.state}: {one_line(story.uri)}",
-        footer=f"<code>roadbed runs show {escape(name)}</code> tells how it stands now.",
+        footer=f"<code>roadbed runs show {escape(name)}</code> tells how it stands now; <code>roadbed evaluate</code> "
+        "makes such a page of what its version sees: frames, confusion, calibration.",
         styles=("figures.css",),
     )
 

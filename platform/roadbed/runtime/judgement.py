@@ -79,7 +79,8 @@ class Start:
     def _tell(self, failure: Failure, decision: Decision, attempt: int, *, is_new: bool) -> None:
         """Several attempts of Ray's making may precede this one: its machine was drained, and nobody failed."""
         state: Literal["failed", "retrying"] = "failed" if decision.pause_s is None else "retrying"
-        reason = failure.reason if decision.pause_s is None else f"{failure.reason}; {decision.verdict}"
+        follows = failure.advice if decision.pause_s is None else decision.verdict
+        reason = f"{failure.reason}; {follows}" if follows else failure.reason
         self._run.fail(reason, attempt=attempt, state=state, again_in_s=decision.pause_s or 0.0)
         if is_new:
             self._run.close_attempt(attempt, cause=failure.cause, reason=failure.reason, verdict=decision.verdict)

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from ray.train import UserCallback
 
 FOLLOW_INTERVAL_S = 1.0
-MAY_CHANGE = ("workers", "output", "cluster", "train.explode_factor")
+# What is not part of what a run learns, or is what a run that failed is told to change.
+MAY_CHANGE = (
+    "workers",
+    "output",
+    "cluster",
+    "train.explode_factor",
+    "data.memory_mb",
+    "data.cache_mb",
+    "data.prefetch_batches",
+    "data.on_damaged",
+)
 
 
 @dataclass(frozen=True)

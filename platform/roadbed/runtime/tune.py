@@ -27,6 +27,7 @@ from roadbed.registry import Registry, Version
 from roadbed.runs import Heartbeat
 from roadbed.runtime.local.variables import variables_set
 from roadbed.runtime.session import last_line, own_signals, ray_connection, worker_environment
+from roadbed.runtime.train import MAY_CHANGE as MAY_CHANGE_OF_RUNS
 from roadbed.runtime.train import fixed_weights, labelled_dataset
 from roadbed.runtime.tune_search import Asker, Budget, Recorder, Silent, make_scheduler, remind, tell
 from roadbed.runtime.tune_trial import NUMBER, RUN, run_trial
@@ -51,7 +52,7 @@ SETTINGS_OF_TUNE: dict[str, str | None] = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 BY_USER = "stopped by its user"
-MAY_CHANGE = ("workers", "output", "cluster", "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
+MAY_CHANGE = (*MAY_CHANGE_OF_RUNS, "tune.trials", "tune.hours", "tune.gpu_hours", "tune.max_concurrent")
 
 
 @dataclass(frozen=True)

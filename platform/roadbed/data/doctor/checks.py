@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from roadbed.data.sources.images import FRAME_TO_8_BITS, MASK_TO_8_BITS
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -22,8 +24,6 @@ class Check:
     finds: str
     fix: str
 
-
-_CAST = "Image.fromarray(np.asarray(Image.open(IN)).astype(np.uint8)).save(OUT)"
 
 _ALL = (
     # How files lie.
@@ -80,7 +80,7 @@ _ALL = (
         "pictures whose EXIF tag says that they are stored turned",
         "turn the pixels, as with `magick IN -auto-orient OUT`, or remove the tag where they are upright already",
     ),
-    Check("frame-16-bit", "error", "frames of 16 bits per channel", "convert them, as with `magick IN -depth 8 OUT`"),
+    Check("frame-16-bit", "error", "frames of 16 bits per channel", f"convert them, as with {FRAME_TO_8_BITS}"),
     Check("frame-alpha", "error", "frames with an alpha channel", "drop it, as with `magick IN -alpha off OUT`"),
     Check(
         "frame-mode",
@@ -123,7 +123,8 @@ _ALL = (
         "mask-16-bit",
         "error",
         "masks of 16 bits",
-        f"keep the values and store 8 bits, in Python: `{_CAST}`; `-depth 8` of magick would divide ids by 257",
+        f"keep the values, if none is above 255, and store 8 bits, in Python: {MASK_TO_8_BITS}; "
+        "`-depth 8` of magick would divide ids by 257",
     ),
     Check(
         "mask-channels",

@@ -24,6 +24,9 @@ ORIENTATION = 0x0112
 UPRIGHT = (0, 1)
 # What a mask may be stored in: formats that never lose a value. Others can, even if not every file of theirs did.
 MASK_FORMATS = ("PNG", "BMP")
+# `-depth 8` of ImageMagick scales values, which is right for colours and ruins ids.
+FRAME_TO_8_BITS = "`magick IN -depth 8 OUT`"
+MASK_TO_8_BITS = "`Image.fromarray(np.asarray(Image.open(IN)).astype(np.uint8)).save(OUT)`"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH, PNG_COLOR_TYPE, PNG_GREY = 24, 25, 0
 
@@ -64,7 +67,7 @@ def digest_files(*files: File, also: str = "") -> str:
 
 def read_frame(file: File) -> np.ndarray:
     """A frame as uint8 RGB (H, W, 3). Raises DataError that names the file."""
-    image, _ = _open(file)
+    image, _ = _open(file, to_8_bits=f"convert it to 8, as with {FRAME_TO_8_BITS}")
     if image.mode != "RGB":
         if image.mode in ("RGBA", "LA", "PA"):
             fix = "drop the alpha channel, as with `magick IN -alpha off OUT`"
@@ -76,7 +79,7 @@ def read_frame(file: File) -> np.ndarray:
 
 def read_mask(file: File, table: MaskTable | ColorTable) -> np.ndarray:
     """A mask as uint8 (H, W), through `table`. Raises DataError that names the file and what `table` does not know."""
-    image, data = _open(file)
+    image, data = _open(file, to_8_bits=f"store its ids, if none is above 255, in 8, in Python: {MASK_TO_8_BITS}")
     if image.format not in MASK_FORMATS:
         raise DataError(f"{place(*file)}: a mask in {image.format} may have lost its exact values; export masks as PNG")
     if isinstance(table, ColorTable):
@@ -93,8 +96,11 @@ def read_mask(file: File, table: MaskTable | ColorTable) -> np.ndarray:
     return mask_HW
 
 
-def _open(file: File) -> tuple[Image.Image, bytes]:
-    """A decoded image and its file. Raises DataError if the file is not one, or its pixels are not as they seem."""
+def _open(file: File, *, to_8_bits: str) -> tuple[Image.Image, bytes]:
+    """A decoded image and its file. Raises DataError if the file is not one, or its pixels are not as they seem.
+
+    `to_8_bits` is the remedy for a picture of 16.
+    """
     data = _get(file)
     where = place(*file)
     try:
@@ -112,7 +118,7 @@ def _open(file: File) -> tuple[Image.Image, bytes]:
         )
     # Pillow would quietly halve 16-bit colours to 8 bits.
     if image.mode.startswith("I") or (is_png(data) and data[PNG_DEPTH] == 16):
-        raise DataError(f"{where}: it has 16 bits per channel; convert it to 8, as with `magick IN -depth 8 OUT`")
+        raise DataError(f"{where}: it has 16 bits per channel; {to_8_bits}")
     return image, data
 
 
