@@ -1,17 +1,26 @@
-"""Evaluation by Ray tasks, from an s3:// store: the same integers by two workers as by one, and as by threads."""
+"""Evaluation and prediction by Ray tasks, from s3://: the same by two workers as by one, and as by threads."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roadbed.data.labels import CAMVID_11
+from roadbed.inference.views import ONE_VIEW
+from roadbed.prediction import Making, ShotPredictor, find_inputs, predict_all
+from roadbed.prediction.shots import Failure, Shot
+from roadbed.prediction.video import write_video
 from roadbed.registry import Registry
+from roadbed.runtime.map import ray_tasks
 from roadbed.storage import open_store
-from serving_support import publish
+from serving_support import pixels, publish, saved
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -46,3 +55,66 @@ def test_two_workers_count_what_one_counts(store: str, roadbed: Roadbed, tmp_pat
     status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/town", "--store", ROOT, "--workers", 3)
     assert status == 2
     assert "this Ray cluster has 2 CPU; lower --workers" in err
+
+
+class DyingPredictor(ShotPredictor):
+    """The first worker that is given the third frame is killed after it has done its share."""
+
+    def __init__(self, making: Making, mark: Path) -> None:
+        super().__init__(making)
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DyingPredictor, (self.making, self._mark)
+
+    def __call__(self, shots: Sequence[Shot]) -> list[Failure]:
+        failures = super().__call__(shots)
+        if any(shot.frame == 2 for shot in shots) and not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return failures
+
+
+def written(uri: str) -> dict[str, bytes]:
+    store = open_store(uri)
+    return {item.key: store.get(item.key) for item in store.list() if item.key != "predictions.json"}
+
+
+def test_two_workers_predict_what_threads_predict_also_when_one_is_lost(
+    store: str, roadbed: Roadbed, tmp_path: Path
+) -> None:
+    from ray import cloudpickle
+
+    pictures = open_store(f"{ROOT}/drive")
+    for number in range(3):
+        pictures.put(f"day/{number}.png", saved(pixels() + number))
+    write_video((pixels() + number for number in range(6)), tmp_path / "clip.avi", rate=10)
+    pictures.upload(tmp_path / "clip.avi", "clip.avi")
+    words = ("predict", "road:1", f"{ROOT}/drive", "--store", ROOT, "--engine", "torch", "--json")
+    assert roadbed(*words, "-o", tmp_path / "out")[0] == 0
+    expected = written(str(tmp_path / "out"))
+    assert len(expected) == 3 * 2 + 6 + 1
+    status, out, err = roadbed(*words, "-o", f"{ROOT}/by-two", "--workers", 2)
+    assert status == 0, err
+    assert (json.loads(out)["pictures"], json.loads(out)["frames"]) == (3, 6)
+    assert written(f"{ROOT}/by-two") == expected
+
+    version_uri = f"{ROOT}/models/road/versions/1"
+    making = Making("road", 1, version_uri, "torch", ONE_VIEW, None, CAMVID_11, f"{ROOT}/by-the-dying")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+    try:
+        with ray_tasks(2) as tasks:
+            done = predict_all(
+                DyingPredictor(making, tmp_path / "died"),
+                find_inputs([f"{ROOT}/drive"])[0],
+                (),
+                mapper=tasks,
+                num_workers=2,
+                progress=lambda done, total: None,
+                notify=pytest.fail,
+            )
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert (tmp_path / "died").exists()
+    assert (done.frames, done.failures) == (6, [])
+    assert written(f"{ROOT}/by-the-dying") == expected

@@ -87,7 +87,7 @@ def predict(
     with connection(store, model, output, *inputs, needs_ray=workers is not None):
         found, num_left_out = find_inputs(inputs)
         if num_left_out:
-            tell(f"left out: {num_left_out} files that are no pictures or videos, or are predictions by their names")
+            tell(f"left out, as no pictures or videos, or as predictions by their names: {num_left_out}")
         version = Registry(open_store(store)).resolve(model)
         views = ONE_VIEW if fast else Views.of_card(version.card())
         opened = open_engine(version, engine, threads=1)
@@ -130,6 +130,7 @@ def _tell_done(done: Predicted, output: str, note: str, *, as_json: bool) -> Non
         click.echo(json.dumps({"output": output, "engine": note} | done.to_json(), indent=1, ensure_ascii=False))
         return
     counts = {"picture": done.pictures, "frame": done.frames, "video": done.videos}
-    told = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count] or ["nothing to do"]
-    before = f"; {done.already_there} were there already" if done.already_there else ""
-    click.echo(f"{', '.join(told)}{before}: {output} ({note}, {done.images_per_s:.1f} images/s)")
+    told = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count] or ["nothing new"]
+    before = f", {done.already_there} of the inputs were there already" if done.already_there else ""
+    pace = f", {done.images_per_s:.1f} images/s" if done.images_per_s else ""
+    click.echo(f"{', '.join(told)}{before}: {output} ({note}{pace})")
