@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from roadbed.data.labels import CAMVID_11
-from roadbed.inference.views import ONE_VIEW
+from roadbed.inference.predictor import Predictor
 from roadbed.prediction import Making, ShotPredictor, find_inputs, predict_all
 from roadbed.prediction.shots import Failure, Shot
 from roadbed.prediction.video import write_video
@@ -99,8 +98,9 @@ def test_two_workers_predict_what_threads_predict_also_when_one_is_lost(
     assert (json.loads(out)["pictures"], json.loads(out)["frames"]) == (3, 6)
     assert written(f"{ROOT}/by-two") == expected
 
-    version_uri = f"{ROOT}/models/road/versions/1"
-    making = Making("road", 1, version_uri, "torch", ONE_VIEW, None, CAMVID_11, f"{ROOT}/by-the-dying")
+    version = Registry(open_store(ROOT)).resolve("road:1")
+    output = open_store(f"{ROOT}/by-the-dying")
+    making = Making.of(version, Predictor.load(version), output, writes=("masks", "overlays"))
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
     try:
         with ray_tasks(2) as tasks:

@@ -11,7 +11,10 @@ from roadbed.cli.store import connection, store_option, tell
 from roadbed.cli.workers import check_reach, chosen_mapper, default_threads, workers_option
 
 if TYPE_CHECKING:
+    from roadbed.inference.predictor import Predictor
+    from roadbed.inference.tiles import Tiles
     from roadbed.prediction import Predicted
+    from roadbed.registry import Version
 
 
 @click.command()
@@ -74,10 +77,7 @@ def predict(
     """
     from roadbed.cli.progress import WorkProgress
     from roadbed.errors import DataError
-    from roadbed.inference.export import open_engine
-    from roadbed.inference.predictor import Predictor
     from roadbed.inference.tiles import Tiles
-    from roadbed.inference.views import ONE_VIEW, Views
     from roadbed.prediction import Making, ShotPredictor, claim, find_inputs, parse_writes, predict_all
     from roadbed.registry import Registry
     from roadbed.storage import open_store
@@ -88,30 +88,15 @@ def predict(
         found, num_left_out = find_inputs(inputs)
         if num_left_out:
             tell(f"left out, as no pictures or videos, or as predictions by their names: {num_left_out}")
-        version = Registry(open_store(store)).resolve(model)
-        views = ONE_VIEW if fast else Views.of_card(version.card())
-        opened = open_engine(version, engine, threads=1)
-        for reason in opened.reasons:
-            tell(reason)
-        target = open_store(output)
-        making = Making(
-            version.name,
-            version.number,
-            version.uri,
-            opened.engine.name,
-            views,
-            tiles,
-            opened.labels,
-            target.uri,
-            writes,
-            every,
-        )
+        version, target = Registry(open_store(store)).resolve(model), open_store(output)
+        predictor = _opened(version, engine, fast, tiles)
+        making = Making.of(version, predictor, target, writes=writes, every=every)
+        shots = ShotPredictor(making, ready=[predictor])
         there = claim(target, making.to_json(), found, overwrite=overwrite)
-        ready = Predictor(opened.engine, opened.labels, views=views, tiles=tiles)
-        num_workers = workers or default_threads(opened.engine.name)
+        num_workers = workers or default_threads(predictor.engine.name)
         with WorkProgress("predict") as progress, chosen_mapper(num_workers, workers) as mapper:
             done = predict_all(
-                ShotPredictor(making, ready=[ready]),
+                shots,
                 found,
                 there,
                 mapper=mapper,
@@ -119,18 +104,33 @@ def predict(
                 progress=progress.update,
                 notify=progress.say,
             )
-    _tell_done(done, output, opened.engine.note, as_json=as_json)
+    told = {"model": f"{version.name}:{version.number}", "engine": predictor.engine.note, "output": output}
+    click.echo(_json(told, done) if as_json else _words(told, done))
     if done.failures:
         reasons = "\n".join(f"  {failure.reason}" for failure in done.failures)
         raise DataError(f"{len(done.failures)} of {len(found)} inputs could not be predicted:\n{reasons}")
 
 
-def _tell_done(done: Predicted, output: str, note: str, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"output": output, "engine": note} | done.to_json(), indent=1, ensure_ascii=False))
-        return
+def _opened(version: Version, engine: str, is_fast: bool, tiles: Tiles | None) -> Predictor:
+    """A predictor of one thread; why it has this engine and no other is told."""
+    from roadbed.inference.export import open_engine
+    from roadbed.inference.predictor import Predictor
+    from roadbed.inference.views import ONE_VIEW, Views
+
+    opened = open_engine(version, engine, threads=1)
+    for reason in opened.reasons:
+        tell(reason)
+    views = ONE_VIEW if is_fast else Views.of_card(version.card())
+    return Predictor(opened.engine, opened.labels, views=views, tiles=tiles)
+
+
+def _json(told: dict[str, str], done: Predicted) -> str:
+    return json.dumps(told | done.to_json(), indent=1, ensure_ascii=False)
+
+
+def _words(told: dict[str, str], done: Predicted) -> str:
     counts = {"picture": done.pictures, "frame": done.frames, "video": done.videos}
-    told = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count] or ["nothing new"]
+    new = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count] or ["nothing new"]
     before = f", {done.already_there} of the inputs were there already" if done.already_there else ""
     pace = f", {done.images_per_s:.1f} images/s" if done.images_per_s else ""
-    click.echo(f"{', '.join(told)}{before}: {output} ({note}{pace})")
+    return f"{', '.join(new)}{before}: {told['output']} ({told['engine']}{pace})"

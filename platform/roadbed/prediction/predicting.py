@@ -18,7 +18,7 @@ from roadbed.prediction.shots import Failure, Making, Shot, ShotPredictor
 OF_PICTURES = {"masks": MASK, "overlays": OVERLAY, "side-by-side": SIDE}
 OF_VIDEOS = {"overlays": OVERLAY_VIDEO, "side-by-side": SIDE_VIDEO}
 # A worker is given so many pictures at once at most, and so many times at least.
-CHUNK_SHOTS, CHUNKS_PER_WORKER = 16, 4
+CHUNK_SHOTS, CHUNKS_PER_WORKER = 8, 4
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from roadbed.inference.tiles import Tiles
 from roadbed.inference.views import Views
 from roadbed.prediction.inputs import MASK, OVERLAY, Input
 from roadbed.prediction.video import VideoReader, Videos
+from roadbed.registry import Version
 from roadbed.registry.version import read_version
 from roadbed.report.overlay import mask_picture, overlay, png_bytes, side_by_side
 from roadbed.storage import Store, open_store
@@ -48,8 +49,26 @@ class Making:
     tiles: Tiles | None
     labels: LabelSpace
     output: str
-    writes: tuple[str, ...] = ("masks", "overlays")
-    every: int = 1
+    writes: tuple[str, ...]
+    every: int
+
+    @classmethod
+    def of(
+        cls, version: Version, predictor: Predictor, output: Store, *, writes: tuple[str, ...], every: int = 1
+    ) -> Making:
+        """By what `predictor` is, which is one of `version`."""
+        return cls(
+            model=version.name,
+            number=version.number,
+            version_uri=version.uri,
+            engine=predictor.engine.name,
+            views=predictor.views,
+            tiles=predictor.tiles,
+            labels=predictor.label_space,
+            output=output.uri,
+            writes=writes,
+            every=every,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What decides over the pixels, as plain values for JSON."""
