@@ -53,12 +53,11 @@ class VideoReader:
         """A frame as uint8 RGB (H, W, 3), upright. Raises DataError if it cannot be decoded."""
         if number < self._next:
             self._open()
-        while self._next < number and self._capture.grab():
+        while self._next <= number and self._capture.grab():
             self._next += 1
-        is_there, frame_HW3 = self._capture.read()
-        if self._next != number or not is_there:
+        is_there, frame_HW3 = self._capture.retrieve()
+        if self._next <= number or not is_there:
             raise DataError(f"{self._place}: frame {number} cannot be decoded; convert the video, or fetch it again")
-        self._next += 1
         return np.asarray(cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2RGB))
 
     def _open(self) -> None:
