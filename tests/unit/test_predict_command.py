@@ -26,11 +26,12 @@ Roadbed = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two versions of road."""
+    """A store with versions of road, the third of which was scored on mirrored frames too."""
     root = tmp_path_factory.mktemp("store")
     registry = Registry(open_store(str(root)))
     for seed in (0, 1):
         publish(registry, seed=seed)
+    publish(registry, spec={"train": {"eval_flip": True}})
     return root
 
 
@@ -139,6 +140,14 @@ class TestPictures:
         assert "what is there was made otherwise (tile None, now 64x64); name another output, or let --overwrite" in err
         status, _, err = roadbed("predict", "road:2", drive, "-o", out, "--store", root, "--engine", "torch")
         assert (status, "model road:1, now road:2; version " in err) == (2, True)
+
+    def test_it_looks_as_often_as_the_version_was_scored(self, roadbed: Roadbed, root: Path, drive: Path) -> None:
+        out = drive.parent / "out"
+        words = ("predict", "road:3", drive / "a.png", "-o", out, "--store", root)
+        for more, views in (((), "1,flip"), (("--fast", "--overwrite"), "1")):
+            status, _, err = roadbed(*words, *more)
+            assert (status, "`roadbed models export road:3` makes one" in err) == (0, True)
+            assert json.loads((out / "predictions.json").read_text())["made_with"]["views"] == views
 
     def test_bad_pictures_are_named_and_the_others_done(self, roadbed: Roadbed, root: Path, drive: Path) -> None:
         (drive / "cut.png").write_bytes(saved(picture(0))[:60])
