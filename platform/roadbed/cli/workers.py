@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +49,11 @@ def check_reach(workers: int | None, uris: Sequence[str]) -> None:
 
 @contextmanager
 def chosen_mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
-    """Threads of this process, or tasks of the Ray that `connection` found."""
+    """Threads of this process, or tasks of the Ray that `connection` found.
+
+    What Ray has to say meanwhile, as of workers that were lost, it writes to stdout, which is for results: it is led to
+    stderr. Source: ray/_private/worker.py, listen_error_messages.
+    """
     from roadbed.data.parallel import Threads
 
     if workers is None:
@@ -56,7 +61,7 @@ def chosen_mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
         return
     from roadbed.runtime.map import ray_tasks
 
-    with ray_tasks(workers) as mapper:
+    with redirect_stdout(sys.stderr), ray_tasks(workers) as mapper:
         yield mapper
 
 
