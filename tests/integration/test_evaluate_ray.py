@@ -1,17 +1,23 @@
-"""Evaluation by Ray tasks, from an s3:// store: the same integers by two workers as by one, and as by threads."""
+"""Evaluation and prediction by Ray tasks, from s3://: the same by two workers as by one, and as by threads."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roadbed.prediction import Making, ShotPredictor
+from roadbed.prediction.shots import Failure, Shot
+from roadbed.prediction.video import write_video
 from roadbed.registry import Registry
 from roadbed.storage import open_store
-from serving_support import publish
+from serving_support import pixels, publish, saved
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
@@ -61,3 +67,58 @@ def test_two_workers_count_what_one_counts(store: str, roadbed: Roadbed, tmp_pat
     status, _, err = roadbed("evaluate", "road:1", f"{ROOT}/town", "--store", ROOT, "--workers", 3)
     assert status == 2
     assert "this Ray cluster has 2 CPU; lower --workers" in err
+
+
+class DyingPredictor(ShotPredictor):
+    """The first worker that is given the third frame is killed after it has done its share."""
+
+    def __init__(self, making: Making, mark: Path) -> None:
+        super().__init__(making)
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DyingPredictor, (self.making, self._mark)
+
+    def __call__(self, shots: Sequence[Shot]) -> list[Failure]:
+        failures = super().__call__(shots)
+        if any(shot.frame == 2 for shot in shots) and not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return failures
+
+
+@pytest.fixture
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`roadbed predict` has one worker that dies from now on, after which this file is there."""
+    from ray import cloudpickle
+
+    mark = tmp_path / "died"
+    monkeypatch.setattr("roadbed.prediction.ShotPredictor", lambda making, ready: DyingPredictor(making, mark))
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+    yield mark
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def written(uri: str) -> dict[str, bytes]:
+    store = open_store(uri)
+    return {item.key: store.get(item.key) for item in store.list() if item.key != "predictions.json"}
+
+
+def test_two_workers_of_which_one_is_lost_predict_what_threads_predict(
+    store: str, roadbed: Roadbed, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    pictures = open_store(f"{ROOT}/drive")
+    for number in range(3):
+        pictures.put(f"day/{number}.png", saved(pixels() + number))
+    write_video((pixels() + number for number in range(6)), tmp_path / "clip.avi", rate=10)
+    pictures.upload(tmp_path / "clip.avi", "clip.avi")
+    words = ("predict", "road:1", f"{ROOT}/drive", "--store", ROOT, "--engine", "torch", "--json")
+    assert roadbed(*words, "-o", tmp_path / "out")[0] == 0
+    expected = written(str(tmp_path / "out"))
+    assert len(expected) == 3 * 2 + 6 + 1
+    mark: Path = request.getfixturevalue("dying")
+    status, out, err = roadbed(*words, "-o", f"{ROOT}/by-two", "--workers", 2)
+    assert status == 0, err
+    assert mark.exists()
+    assert (json.loads(out)["pictures"], json.loads(out)["frames"], json.loads(out)["failed"]) == (3, 6, [])
+    assert written(f"{ROOT}/by-two") == expected

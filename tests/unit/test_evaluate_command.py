@@ -308,7 +308,7 @@ class TestRefused:
         words = ("--store", "s3://roadbed", "--workers", 2)
         status, _, err = roadbed("evaluate", "road:1", f"{root}/blocks", *words)
         assert status == 2
-        assert "cannot read a folder of this machine; put it into an s3:// prefix, or leave --workers out" in err
+        assert "cannot reach a folder of this machine; name an s3:// prefix instead, or leave --workers out" in err
 
 
 @pytest.mark.parametrize(

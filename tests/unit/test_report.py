@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from PIL import Image
 from roadbed.data.labels import CAMVID_11
 from roadbed.report.curves import draw_curves, smooth
 from roadbed.report.files import replacing
-from roadbed.report.overlay import ERROR_COLOR, comparison, errors, overlay, save_comparison, save_mask, save_overlay
+from roadbed.report.overlay import (
+    ERROR_COLOR,
+    comparison,
+    errors,
+    mask_picture,
+    overlay,
+    png_bytes,
+    save_comparison,
+    side_by_side,
+)
 
 IMAGE = np.full((30, 40, 3), 100, np.uint8)
 TRUTH = np.zeros((30, 40), np.uint8)
@@ -45,18 +55,22 @@ def test_errors_are_red_on_grey_and_unlabelled_pixels_black() -> None:
     assert shown[0, 30].tolist() == [0, 0, 0]
 
 
-def test_a_mask_is_a_picture_of_ids_with_a_palette(tmp_path: Path) -> None:
-    save_mask(TRUTH, CAMVID_11, tmp_path / "mask.png")
-    with Image.open(tmp_path / "mask.png") as picture:
+def test_a_mask_is_a_picture_of_ids_with_a_palette() -> None:
+    with Image.open(io.BytesIO(png_bytes(mask_picture(TRUTH, CAMVID_11)))) as picture:
         assert picture.mode == "P"
         assert np.array_equal(np.asarray(picture), TRUTH)
         assert picture.convert("RGB").getpixel((30, 10)) == (128, 64, 128)
 
 
-def test_an_overlay_is_saved_at_the_images_size(tmp_path: Path) -> None:
-    save_overlay(IMAGE, TRUTH, CAMVID_11, tmp_path / "overlay.png")
-    with Image.open(tmp_path / "overlay.png") as picture:
-        assert (picture.mode, picture.size) == ("RGB", (40, 30))
+def test_a_picture_beside_its_prediction() -> None:
+    picture = side_by_side(IMAGE, TRUTH, CAMVID_11, title="frame_1")
+    pixels = np.asarray(picture)
+    assert pixels.shape[1] == 3 * 480 + 4 * 16
+    for color in ((128, 64, 128), (100, 100, 100), (114, 82, 114)):
+        assert (pixels == color).all(axis=2).sum() > 1000, color
+    other = np.full((30, 40), 5, np.uint8)
+    videos = {side_by_side(IMAGE, mask, CAMVID_11, title="", is_still=False).size for mask in (TRUTH, other)}
+    assert len(videos) == 1
 
 
 def test_a_comparison_has_four_panels_and_a_legend(tmp_path: Path) -> None:

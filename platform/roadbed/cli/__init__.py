@@ -26,7 +26,7 @@ VERBS = {
     "lint": "find what would go wrong on a cluster, without one: job specs, manifests, charts",
     "local": "run a local S3 server and a local Ray",
     "models": "list, show, promote and export the versions of the registry",
-    "predict": "segment pictures with a model of the registry",
+    "predict": "segment pictures and videos with a model of the registry",
     "quickstart": "the whole way on this machine: data, training, registry, pictures",
     "runs": "list, show, compare and plot training runs; read their logs and metrics",
     "serve": "answer over HTTP with a model, and a page to try it",

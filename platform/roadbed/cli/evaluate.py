@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from roadbed.cli.store import connection, store_option, tell
+from roadbed.cli.workers import (
+    MOST_THREADS,
+    ONE_AT_A_TIME,
+    check_reach,
+    chosen_mapper,
+    default_threads,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from roadbed.data.dataset import Dataset
     from roadbed.data.parallel import Mapper
     from roadbed.evaluation import Bootstrap, Comparison, Evaluation, Scoring
     from roadbed.registry import Registry
-
-MOST_THREADS = 8
-# torch's compiler keeps what it compiles for a process, not for a thread.
-ONE_AT_A_TIME = "inductor"
 
 
 @click.command()
@@ -55,12 +57,7 @@ ONE_AT_A_TIME = "inductor"
 @click.option("--bootstrap", "draws", type=click.IntRange(100), default=2000, show_default=True, help="Draws.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other draws.")
 @click.option("--threads", type=click.IntRange(1), help=f"[default: one per CPU, at most {MOST_THREADS}]")
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Work on N CPUs of the Ray cluster of RAY_ADDRESS, or of this machine, instead of in threads.",
-)
+@workers_option
 @click.option("--compare", "other", metavar="OTHER", help="Score this model on the same frames: is it better?")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write everything there.")
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report there, as HTML.")
@@ -97,20 +94,24 @@ def evaluate(
     """
     from roadbed.cli.evaluation_table import print_evaluations
     from roadbed.data.dataset import Dataset
+    from roadbed.errors import UsageError
     from roadbed.evaluation import Bootstrap, Comparison, FrameScorer
     from roadbed.registry import Registry
     from roadbed.report.evaluation_frames import save_frames
     from roadbed.report.files import write_text
     from roadbed.storage import open_store
 
+    if workers is not None and threads is not None:
+        raise UsageError(f"--threads {threads} and --workers {workers}: frames are scored by one or the other")
     choices = _choices(views, tile) | {"dilation": dilation, "is_calibrated": calibration}
-    _check_workers(threads, workers, (store, model, other or "", dataset))
+    check_reach(workers, (store, model, other or "", dataset))
     with connection(store, model, other or "", dataset, needs_ray=workers is not None):
         registry, data = Registry(open_store(store)), Dataset.open(dataset)
         subjects = [_Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
-        num_threads = _num_threads(threads, subjects)
+        engines = [subject.scoring.engine for subject in subjects]
+        num_threads = default_threads(*engines) if threads is None or ONE_AT_A_TIME in engines else threads
         worked = _workers_words(num_threads, workers)
-        with _mapper(num_threads, workers) as mapper:
+        with chosen_mapper(num_threads, workers) as mapper:
             found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
         comparison = Comparison(*found) if other else None
         print_evaluations(found, comparison)
@@ -164,44 +165,6 @@ def _choices(views: str | None, tile: str | None) -> dict[str, Any]:
 
     seen: dict[str, Any] = {} if views is None else {"views": Views.parse(views)}
     return seen if tile is None else seen | {"tiles": Tiles.parse(tile)}
-
-
-def _check_workers(threads: int | None, workers: int | None, uris: Sequence[str]) -> None:
-    """Raises UsageError for both kinds, or if workers elsewhere could not read a folder of this machine."""
-    from roadbed.errors import UsageError
-    from roadbed.registry import looks_like_reference
-    from roadbed.runtime.session import is_ray_remote
-
-    if workers is not None and threads is not None:
-        raise UsageError(f"--threads {threads} and --workers {workers}: frames are scored by one or the other")
-    near = [
-        uri for uri in uris if uri and not uri.startswith("s3://") and ("/" in uri or not looks_like_reference(uri))
-    ]
-    if workers is not None and near and is_ray_remote():
-        raise UsageError(
-            f"{near[0]}: workers on the Ray cluster at {os.environ['RAY_ADDRESS']} cannot read a folder of this "
-            "machine; put it into an s3:// prefix, or leave --workers out"
-        )
-
-
-@contextmanager
-def _mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
-    """Threads of this process, or tasks of the Ray that `connection` found."""
-    from roadbed.data.parallel import Threads
-
-    if workers is None:
-        yield Threads(num_threads)
-        return
-    from roadbed.runtime.map import ray_tasks
-
-    with ray_tasks(workers) as mapper:
-        yield mapper
-
-
-def _num_threads(threads: int | None, subjects: Sequence[_Subject]) -> int:
-    if any(subject.scoring.engine == ONE_AT_A_TIME for subject in subjects):
-        return 1
-    return threads or min(os.cpu_count() or 1, MOST_THREADS)
 
 
 def _workers_words(num_threads: int, workers: int | None) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from roadbed.errors import DataError, UsageError
 from roadbed.evaluation.boundary import DEFAULT_DILATION, boundary_counts
 from roadbed.evaluation.calibration import calibration_counts
 from roadbed.evaluation.tallies import FrameTally
+from roadbed.inference.engines import one_thread
 from roadbed.inference.export import open_engine
 from roadbed.inference.images import ImageArray
 from roadbed.inference.predictor import Predictor
@@ -106,7 +106,7 @@ class FrameScorer:
 
     def look(self, sample: int) -> tuple[ImageArray, ImageArray, ImageArray]:
         """Frame, truth and prediction, for pictures."""
-        with _one_thread():
+        with one_thread():
             predictor, split, _ = self._opened()
             image_HW3, truth_HW = split.read_sample(sample)
             return image_HW3, truth_HW, predictor.predict(image_HW3)
@@ -124,20 +124,9 @@ def score_frames(
     """The counts of `samples` in their order, whoever did them, and the seconds that it took by the clock."""
     counter = ProgressCounter(len(samples), progress)
     began = time.perf_counter()
-    with _one_thread():
+    with one_thread():
         frames = mapper.map(scorer, samples, count=lambda _: counter.count())
     return frames, time.perf_counter() - began
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Inside, torch computes with one thread in this thread, and with as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _open(scoring: Scoring) -> tuple[Predictor, Split, LabelSpace]:

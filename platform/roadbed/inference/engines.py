@@ -11,7 +11,8 @@ import functools
 import importlib.metadata
 import importlib.util
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -245,6 +246,17 @@ class _Sessions:
             except Exception as error:  # the libraries' own errors have no common base
                 raise _unusable(self._engine, output, error) from error
         return self._for_any[output]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes with one thread in this thread, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache

@@ -126,7 +126,7 @@ class Predictor:
         return mask_HW, torch.from_numpy(logits_KHW).softmax(0).gather(0, chosen_1HW)[0].numpy()
 
     def _shares(self, image_HW3: ImageArray) -> LogitArray:
-        image_13HW = torch.from_numpy(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)[None]
+        image_13HW = torch.tensor(np.ascontiguousarray(image_HW3)).permute(2, 0, 1)[None]
         return np.asarray(self.views.shares(self._logits, image_13HW)[0].numpy())
 
     def _logits(self, image_13HW: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from roadbed.data.labels import LabelSpace
-from roadbed.report.overlay import PixelArray, errors
+from roadbed.report.overlay import PixelArray, errors, mask_picture
 from roadbed.report.sweep_table import one_line
 from roadbed.scores import CountArray
 from roadbed.words import percent
@@ -74,9 +74,7 @@ def mask_panel(name: str, mask_HW: PixelArray, labels: LabelSpace) -> Panel:
     pixels_K = np.bincount(mask_HW.ravel(), minlength=256)[: labels.num_classes]
     most = [int(number) for number in np.argsort(-pixels_K, kind="stable")[:CLASSES_TOLD] if pixels_K[number]]
     told = [f"{labels.class_names[number]} {100 * pixels_K[number] / mask_HW.size:.0f} %" for number in most]
-    picture = Image.fromarray(mask_HW)
-    picture.putpalette(labels.palette_N3.tobytes())
-    return Panel(name, f"{name.capitalize()}: {', '.join(told) or 'nothing'}", picture)
+    return Panel(name, f"{name.capitalize()}: {', '.join(told) or 'nothing'}", mask_picture(mask_HW, labels))
 
 
 def error_panel(

@@ -1,10 +1,12 @@
-"""Masks as pictures: indexed PNGs, overlays, and a frame beside truth, prediction and errors.
+"""Masks as pictures: indexed ones, overlays, a frame beside its prediction, or beside truth, prediction and errors.
 
 Shapes: H and W pixels of a frame; colours are RGB 0..255.
 """
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 from roadbed.data.labels import LabelSpace
 from roadbed.report.files import replacing
 from roadbed.scores import Scores, confusion_counts
+from roadbed.words import percent
 
 PixelArray = np.ndarray[Any, np.dtype[np.uint8]]
+# A class in a legend: its words and its colour.
+Entry = tuple[str, tuple[int, int, int]]
 
+PHOTOGRAPHS = ("frame", "image", "overlay")
 PANEL_PX = 480
 MARGIN_PX = 16
 LINE_PX = 26
@@ -37,18 +43,43 @@ def overlay(image_HW3: PixelArray, mask_HW: PixelArray, label_space: LabelSpace,
     return np.where(is_class_HW1, mixed_HW3, image_HW3)
 
 
-def save_overlay(
-    image_HW3: PixelArray, mask_HW: PixelArray, label_space: LabelSpace, path: Path, *, opacity: float = 0.5
-) -> None:
-    """Write `overlay` as PNG."""
-    _save(Image.fromarray(overlay(image_HW3, mask_HW, label_space, opacity=opacity)), path)
-
-
-def save_mask(mask_HW: PixelArray, label_space: LabelSpace, path: Path) -> None:
-    """Write a mask as an indexed PNG: its pixels are class ids, its palette shows their colours."""
+def mask_picture(mask_HW: PixelArray, label_space: LabelSpace) -> Image.Image:
+    """A mask as an indexed picture: its pixels are class ids, its palette shows their colours."""
     picture = Image.fromarray(mask_HW)
     picture.putpalette(label_space.palette_N3.tobytes())
-    _save(picture, path)
+    return picture
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def side_by_side(
+    image_HW3: PixelArray, mask_HW: PixelArray, label_space: LabelSpace, *, title: str, is_still: bool = True
+) -> Image.Image:
+    """One picture: image, prediction and overlay in a row, the classes below.
+
+    The legend of a still has the classes that occur, with their shares of the pixels; without `is_still` all of them,
+    so that every frame of a video gives a picture of one size.
+    """
+    panels = {
+        "image": image_HW3,
+        "prediction": label_space.colorize(mask_HW),
+        "overlay": overlay(image_HW3, mask_HW, label_space),
+    }
+    pixels_K = np.bincount(mask_HW.ravel(), minlength=256)
+    entries = [
+        (
+            f"{label_class.name}  {percent(pixels_K[number] / mask_HW.size)}" if is_still else label_class.name,
+            label_class.color,
+        )
+        for number, label_class in enumerate(label_space.classes)
+        if pixels_K[number] or not is_still
+    ]
+    return _row(panels, entries, title)
 
 
 def save_comparison(
@@ -61,7 +92,8 @@ def save_comparison(
     title: str,
 ) -> None:
     """Write `comparison` as PNG."""
-    _save(comparison(image_HW3, truth_HW, predicted_HW, label_space, title=title), path)
+    with replacing(path) as partial:
+        comparison(image_HW3, truth_HW, predicted_HW, label_space, title=title).save(partial, format="PNG")
 
 
 def comparison(
@@ -77,29 +109,9 @@ def comparison(
         "prediction": label_space.colorize(predicted_HW),
         "errors (red; black: not labelled)": errors(image_HW3, truth_HW, predicted_HW, label_space),
     }
-    height, width = image_HW3.shape[:2]
-    panel_size = (PANEL_PX, max(1, round(height * PANEL_PX / width)))
     scores = _scores(truth_HW, predicted_HW, label_space)
     entries = _legend(truth_HW, predicted_HW, label_space, scores)
-    total_width = len(panels) * (PANEL_PX + MARGIN_PX) + MARGIN_PX
-    num_columns = (total_width - 2 * MARGIN_PX) // LEGEND_COLUMN_PX
-    num_rows = -(-len(entries) // num_columns)
-    panels_top = MARGIN_PX + TITLE_LINE_PX + LINE_PX
-    legend_top = panels_top + panel_size[1] + MARGIN_PX
-    picture = Image.new("RGB", (total_width, legend_top + num_rows * LINE_PX + MARGIN_PX), BACKGROUND)
-    draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN_PX, MARGIN_PX), f"{title}    {_headline(scores)}", INK, _font(22))
-    for number, (caption, pixels_HW3) in enumerate(panels.items()):
-        left = MARGIN_PX + number * (PANEL_PX + MARGIN_PX)
-        draw.text((left, panels_top - LINE_PX + 2), caption, FAINT_INK, _font(16))
-        resampling = Image.Resampling.BILINEAR if number == 0 else Image.Resampling.NEAREST
-        picture.paste(Image.fromarray(pixels_HW3).resize(panel_size, resampling), (left, panels_top))
-    for number, (text, color) in enumerate(entries):
-        row, column = divmod(number, num_columns)
-        left, top = MARGIN_PX + column * LEGEND_COLUMN_PX, legend_top + row * LINE_PX
-        draw.rectangle((left, top, left + SWATCH_PX, top + SWATCH_PX), color, FAINT_INK)
-        draw.text((left + SWATCH_PX + 8, top - 2), text, INK, _font(16))
-    return picture
+    return _row(panels, entries, f"{title}    {_headline(scores)}")
 
 
 def errors(
@@ -112,6 +124,31 @@ def errors(
     shown_HW3[is_labelled_HW & (truth_HW != predicted_HW)] = ERROR_COLOR
     shown_HW3[~is_labelled_HW] = 0
     return shown_HW3
+
+
+def _row(panels: Mapping[str, PixelArray], entries: Sequence[Entry], headline: str) -> Image.Image:
+    """Pictures of one size, with their captions, between a headline and a legend."""
+    height, width = next(iter(panels.values())).shape[:2]
+    panel_size = (PANEL_PX, max(1, round(height * PANEL_PX / width)))
+    total_width = len(panels) * (PANEL_PX + MARGIN_PX) + MARGIN_PX
+    num_columns = (total_width - 2 * MARGIN_PX) // LEGEND_COLUMN_PX
+    num_rows = -(-len(entries) // num_columns)
+    panels_top = MARGIN_PX + TITLE_LINE_PX + LINE_PX
+    legend_top = panels_top + panel_size[1] + MARGIN_PX
+    picture = Image.new("RGB", (total_width, legend_top + num_rows * LINE_PX + MARGIN_PX), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN_PX, MARGIN_PX), headline, INK, _font(22))
+    for number, (caption, pixels_HW3) in enumerate(panels.items()):
+        left = MARGIN_PX + number * (PANEL_PX + MARGIN_PX)
+        draw.text((left, panels_top - LINE_PX + 2), caption, FAINT_INK, _font(16))
+        resampling = Image.Resampling.BILINEAR if caption in PHOTOGRAPHS else Image.Resampling.NEAREST
+        picture.paste(Image.fromarray(pixels_HW3).resize(panel_size, resampling), (left, panels_top))
+    for number, (text, color) in enumerate(entries):
+        row, column = divmod(number, num_columns)
+        left, top = MARGIN_PX + column * LEGEND_COLUMN_PX, legend_top + row * LINE_PX
+        draw.rectangle((left, top, left + SWATCH_PX, top + SWATCH_PX), color, FAINT_INK)
+        draw.text((left + SWATCH_PX + 8, top - 2), text, INK, _font(16))
+    return picture
 
 
 def _scores(truth_HW: PixelArray, predicted_HW: PixelArray, label_space: LabelSpace) -> Scores | None:
@@ -129,7 +166,7 @@ def _headline(scores: Scores | None) -> str:
 
 def _legend(
     truth_HW: PixelArray, predicted_HW: PixelArray, label_space: LabelSpace, scores: Scores | None
-) -> list[tuple[str, tuple[int, int, int]]]:
+) -> list[Entry]:
     present = set(np.unique(truth_HW).tolist()) | set(np.unique(predicted_HW).tolist())
     entries = []
     for number, label_class in enumerate(label_space.classes):
@@ -142,8 +179,3 @@ def _legend(
 
 def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    with replacing(path) as partial:
-        picture.save(partial, format="PNG")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from roadbed.data.labels import LabelSpace
 from roadbed.inference.images import ImageArray
-from roadbed.report.overlay import overlay
+from roadbed.report.overlay import mask_picture, overlay
 from roadbed.serving.refused import RefusedError
 
 Encoder = Callable[[ImageArray, ImageArray, LabelSpace, dict[str, Any]], bytes]
@@ -50,9 +50,7 @@ def _ranked(accept: str) -> list[tuple[str, float]]:
 
 def encode_mask(image_HW3: ImageArray, mask_HW: ImageArray, labels: LabelSpace, facts: dict[str, Any]) -> bytes:
     """A PNG whose pixels are class ids and whose palette holds their colours."""
-    picture = Image.fromarray(mask_HW)
-    picture.putpalette(labels.palette_N3.tobytes())
-    return _saved(picture, "PNG", compress_level=1)
+    return _saved(mask_picture(mask_HW, labels), "PNG", compress_level=1)
 
 
 def encode_json(image_HW3: ImageArray, mask_HW: ImageArray, labels: LabelSpace, facts: dict[str, Any]) -> bytes:
