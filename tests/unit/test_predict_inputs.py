@@ -77,6 +77,7 @@ class TestInputs:
         ("asked", "expected"),
         [
             ("none.png", "none.png: no such file or folder"),
+            ("", "'': no such file or folder"),
             ("none/*.png", r"none/\*\.png: no pictures or videos there \(looked for \.avi, "),
             ("text", "text: no pictures or videos there; of its 1 files none is one"),
         ],

@@ -104,12 +104,12 @@ def _is_taken(key: str) -> bool:
 def _local(asked: str) -> tuple[str, list[str], bool]:
     """Root, keys below it, and whether it is a single file that was named."""
     path = Path(asked.removeprefix("file://")).expanduser()
-    if path.is_dir():
+    if asked and path.is_dir():  # an empty word, as of a variable that is not set, is not the working folder
         return _all_below(str(path))
-    if path.exists():
+    if asked and path.exists():
         return open_store(str(path.parent)).uri, [path.name], True
-    if not glob.has_magic(str(path)):
-        raise UsageError(f"{asked}: no such file or folder")
+    if not glob.has_magic(asked):
+        raise UsageError(f"{asked or repr(asked)}: no such file or folder")
     fixed = Path(_fixed_part(str(path)))
     files = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  (a path, not a folder's glob)
     keys = sorted(file.relative_to(fixed).as_posix() for file in files if file.is_file())
