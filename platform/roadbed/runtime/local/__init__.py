@@ -15,6 +15,7 @@ from __future__ import annotations
 from roadbed.runtime.local.connect import connected
 from roadbed.runtime.local.folder import local_folder
 from roadbed.runtime.local.lifecycle import down, status, up
+from roadbed.runtime.local.metrics import metrics_urls
 from roadbed.runtime.local.state import LocalState, Process, RayHead, StoreServer, environment
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "down",
     "environment",
     "local_folder",
+    "metrics_urls",
     "status",
     "up",
 ]
