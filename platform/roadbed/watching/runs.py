@@ -51,7 +51,7 @@ class RunNow:
         return self.status.state in LIVE
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON, without the curves."""
         told, status = self.status.progress, self.status
         return {
             "name": status.name,
@@ -61,10 +61,8 @@ class RunNow:
             "num_steps": told.get("num_steps"),
             "seconds_left": self.seconds_left,
             "loss": self.losses[-1][1] if self.losses else None,
-            "losses": self.losses,
             "miou": told.get("miou"),
             "best_miou": self.best_miou,
-            "mious": self.mious,
             "images_per_s": self.images_per_s,
             "data_share": self.data_share,
             "phase": self.phase,
@@ -139,11 +137,12 @@ class _Tail:
         """What it comes to."""
         recent = self._steps[-_PACE_STEPS:]
         others = {phase: share for phase, share in shares.items() if phase != "data"}
-        pace_s = self._step_s(status.attempt)
-        num_steps = status.progress.get("num_steps")
-        is_running = status.state == "running"
-        still_s = self._still_s(status.attempt, now) if is_running else None
-        is_due = still_s is not None and still_s > max(STALLED_AFTER_S, 10 * (pace_s or 0.0))
+        step_s = self._step_s(status.attempt)
+        still_s = self._still_s(status.attempt, now) if status.state == "running" else None
+        is_due = still_s is not None and still_s > max(STALLED_AFTER_S, 10 * (step_s or 0.0))
+        is_stalled = is_due and "evaluating" not in status.progress
+        is_moving = still_s is not None and not is_stalled
+        num_left = int(status.progress.get("num_steps", status.step)) - status.step
         best = self._pointer.best
         return RunNow(
             status=status,
@@ -153,10 +152,10 @@ class _Tail:
             images_per_s=mean_over_time(recent, "images_per_s"),
             data_share=shares.get("data", mean_over_time(recent, "data_wait_share")),
             phase=max(others.items(), key=lambda item: item[1], default=None),
-            seconds_left=(num_steps - status.step) * pace_s if is_running and pace_s and num_steps else None,
+            seconds_left=num_left * step_s if step_s is not None and is_moving and num_left else None,
             silent_s=max(0.0, now - status.heartbeat_at),
             still_s=still_s,
-            is_stalled=is_due and "evaluating" not in status.progress,
+            is_stalled=is_stalled,
         )
 
     def _step_s(self, attempt: int) -> float | None:
@@ -164,7 +163,8 @@ class _Tail:
         lines = self._lines_of(attempt)
         if len(lines) < 2:
             return None
-        return max(0.0, float(lines[-1]["at"] - lines[0]["at"])) / (lines[-1]["step"] - lines[0]["step"])
+        seconds = float(lines[-1]["at"] - lines[0]["at"])
+        return max(0.0, seconds) / int(lines[-1]["step"] - lines[0]["step"])
 
     def _still_s(self, attempt: int, now: float) -> float | None:
         """The age of the last step of an attempt, None before its first: it is starting."""

@@ -21,8 +21,8 @@ Get = Callable[[str], tuple[int, bytes]]
 class Look:
     """What was seen `at` (unix seconds). `num_runs` counts all runs by state, `num_sweeps` all sweeps.
 
-    `is_ready` is what the endpoint's own port says, None where it does not answer, and `said` that in words. `problems`
-    are of metrics that could not be read.
+    `is_ready` is what the endpoint's own port says, None where it does not answer, and `said` what or why in words.
+    `problems` are of metrics that could not be read.
     """
 
     at: float
@@ -96,9 +96,9 @@ class Watcher:
             answer = json.loads(body)
             said = f"ready, {answer['model']}" if status == 200 else str(answer["error"]["message"])
         except OSError as error:
-            return None, f"does not answer ({_reason(error)})"
+            return None, _reason(error)
         except (ValueError, KeyError, TypeError):
-            return None, "is no endpoint of roadbed"
+            return None, "no endpoint of roadbed"
         return status == 200, said
 
     def _hear(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def top(url: str, metrics: str | None, every_s: float, once: bool, as_json: bool
         first = look()
         if as_json:
             click.echo(json.dumps(_plain(first.to_json() | {"store": store, "url": checked[0]}), indent=1))
-        elif once or not console.is_terminal:
+        elif once or not sys.stdout.isatty() or console.is_dumb_terminal:
             console.print(draw(first, ""), no_wrap=True)
         else:
             watch(look, draw, first=first, every_s=every_s, console=console)

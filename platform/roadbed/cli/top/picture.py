@@ -24,7 +24,7 @@ def picture(look: Look, *, store: str, url: str, width: int, height: int, troubl
     head = [_head(store, look.at, width)]
     if trouble:
         head.append(Text(trouble, "bold red"))
-    below = [*_sweeps(look, width), *_endpoints(look, url, width)]
+    below = [*_sweeps(look), *_endpoints(look, url)]
     runs = list(_runs(look, width, height - len(head) - len(below)))
     lines = [*head, *runs, *below][:height]
     for line in lines:
@@ -54,14 +54,12 @@ def _head(store: str, at: float, width: int) -> Text:
     return Text.assemble((name, "bold"), " " * (width - len(name) - len(clock)), (clock, "dim"))
 
 
-def _title(word: str, told: str, width: int) -> list[Text]:
-    return [Text(), Text.assemble((word, "bold cyan"), "  ", (told, "dim"))]
+def _title(word: str, told: str = "") -> list[Text]:
+    return [Text(), Text.assemble((word, "bold cyan"), (f"  {told}" if told else "", "dim"))]
 
 
 def _runs(look: Look, width: int, room: int) -> Iterator[Text]:
-    yield from _title(
-        "runs", _counts(look.num_runs) or "none yet; start one with `roadbed train jobs/NAME.yaml`", width
-    )
+    yield from _title("runs", _counts(look.num_runs) or "none yet; start one with `roadbed train jobs/NAME.yaml`")
     num_runs, num_live = sum(look.num_runs.values()), sum(run.is_live for run in look.runs)
     cards, rows = fitted(num_live, num_runs, room - 2)
     rows = min(rows, len(look.runs) - cards)
@@ -75,21 +73,21 @@ def _runs(look: Look, width: int, room: int) -> Iterator[Text]:
         yield Text(f"and {num_runs - cards - rows} more; see `roadbed runs list`", "dim")
 
 
-def _sweeps(look: Look, width: int) -> Iterator[Text]:
+def _sweeps(look: Look) -> Iterator[Text]:
     if look.sweeps:
         more = look.num_sweeps - len(look.sweeps)
-        yield from _title("sweeps", f"and {more} more; see `roadbed sweeps list`" if more else "", width)
+        yield from _title("sweeps", "trials begun/planned" + (f"; {more} more: `roadbed sweeps list`" if more else ""))
         for sweep in look.sweeps:
             yield sweep_line(sweep)
 
 
-def _endpoints(look: Look, url: str, width: int) -> Iterator[Text]:
+def _endpoints(look: Look, url: str) -> Iterator[Text]:
     """What tells of itself, and what the endpoint's own port says; one line if there is neither."""
-    yield from _title("endpoints", "", width)
+    yield from _title("endpoints")
     if look.is_ready is not None:
         yield Text.assemble(f"{url}  ", (look.said, "green" if look.is_ready else "yellow"))
     elif not look.endpoints:
-        yield Text(f"{url} {look.said}, and no Ray here tells of one", "dim")
+        yield Text(f"none: {url}: {look.said}; no metrics tell of one", "dim")
     for endpoint in look.endpoints:
         yield endpoint_line(endpoint)
     for problem in look.problems:

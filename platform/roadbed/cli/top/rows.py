@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from roadbed.cli.top.sparkline import sparkline
-from roadbed.report.sweep_table import metric_name, score_words
+from roadbed.report.sweep_table import score_words
 from roadbed.runs import HEARTBEAT_S
 from roadbed.watching import EndpointNow, RunNow, SweepNow
 from roadbed.words import duration, percent
@@ -35,20 +35,23 @@ class RunRows:
     def titles(self) -> Text:
         """What stands in the columns of `row`."""
         cells = ["run".ljust(self._name), "state   ", "step".rjust(11), "loss".ljust(6 + self._spark)]
-        return Text("  ".join([*cells, "mIoU last/best".ljust(10 + self._spark), "sign"]), "dim")
+        return Text("  ".join([*cells, "mIoU last/best".ljust(10 + self._spark), "ago"]), "dim")
 
     def row(self, run: RunNow) -> Text:
         """A run in one line; its last column is how long ago it gave a sign."""
         status = run.status
         last, best = _score(status.progress.get("miou")), _score(run.best_miou)
         scores = f"{last}/{best}" if best or last else ""
-        cells = [_number(run.losses[-1][1]) if run.losses else "", sparkline(run.losses, self._spark)]
-        scored = f"{scores:9} {sparkline(run.mious, self._spark):{self._spark}}"
+        loss = _number(run.losses[-1][1]) if run.losses else ""
         return Text.assemble(
             _short(status.name, self._name).ljust(self._name),
             "  ",
             (f"{status.state:8}", STYLES[status.state]),
-            f"  {_steps(run):>11}  {cells[0]:5} {cells[1]:{self._spark}}  {scored}  {_age(run.silent_s)}",
+            f"  {_steps(run):>11}  {loss:5} ",
+            (sparkline(run.losses, self._spark).ljust(self._spark), "cyan"),
+            f"  {scores:9} ",
+            (sparkline(run.mious, self._spark).ljust(self._spark), "cyan"),
+            f"  {_age(run.silent_s)}",
         )
 
     def _progress(self, run: RunNow) -> Text:
@@ -66,7 +69,7 @@ class RunRows:
             (status.state, STYLES[status.state]),
             "  ",
             ("━" * done, "green"),
-            ("━" * (room - done), "bright_black"),
+            ("─" * (room - done), "bright_black"),
             told,
         )
 
@@ -91,7 +94,7 @@ def _spending(run: RunNow) -> Text:
         line.append(f"stalled: no step for {duration(run.still_s)}  ", "bold red")
     if "evaluating" in status.progress:
         line.append(f"evaluating {status.progress['evaluating']}  ")
-    if run.images_per_s is not None:
+    if run.images_per_s is not None and not run.is_stalled:
         line.append(f"{run.images_per_s:.1f} images/s  ")
     if run.data_share is not None:
         line.append(f"{100 * run.data_share:.0f} % waiting for data", "yellow" if run.data_share > 0.3 else "")
@@ -100,36 +103,34 @@ def _spending(run: RunNow) -> Text:
     if status.attempt > 1:
         line.append(f"attempt {status.attempt}  ")
     if status.state == "running":
-        line.append(f"heartbeat {_age(run.silent_s)}", "bold red" if run.silent_s > _LATE_S else "")
+        line.append(f"heartbeat {_age(run.silent_s)} ago", "bold red" if run.silent_s > _LATE_S else "")
     return line
 
 
 def sweep_line(sweep: SweepNow) -> Text:
-    """A sweep: its best score, what it cost, its trials by state."""
+    """A sweep: its trials, begun of those planned and by state, its best score, what it cost."""
+    line = Text.assemble((_short(sweep.name, 24), "bold"), "  ", (sweep.state, STYLES[sweep.state]))
     counts = ", ".join(f"{sweep.trials[state]} {state}" for state in _TRIALS if sweep.trials.get(state))
-    best = "" if sweep.best is None else f"  best {metric_name(sweep.metric)} {score_words(sweep.metric, sweep.best)}"
+    line.append(f"  {sum(sweep.trials.values())}/{sweep.planned or '?'}{': ' if counts else ''}{counts}")
+    line.append("" if sweep.best is None else f"  best {score_words(sweep.metric, sweep.best)}")
     hours, unit = (sweep.gpu_hours, "GPU") if sweep.gpu_hours is not None else (sweep.cpu_hours, "CPU")
-    cost = "" if hours is None else f"  {hours:.1f} {unit} h"
-    begun = f"  {sum(sweep.trials.values())}/{sweep.planned or '?'} trials"
-    state = (f"{sweep.state:8}", STYLES[sweep.state])
-    return Text.assemble(
-        (_short(sweep.name, 24), "bold"), "  ", state, begun, best, cost, f"  {counts}" if counts else ""
-    )
+    line.append("" if hours is None else f"  {hours:.1f} {unit} h")
+    return line
 
 
 def endpoint_line(endpoint: EndpointNow) -> Text:
     """An endpoint: requests by status, latency, replicas, version."""
     total = sum(endpoint.requests.values())
     line = Text.assemble((_short(endpoint.name, 24), "bold"), "  ")
-    line.append(f"{_rate(total)}/s" if endpoint.is_rate else f"{total:.0f} requests so far")
+    line.append(f"{_rate(total)}/s" if endpoint.is_rate else f"{total:.0f} so far")
     codes = [(code, value) for code, value in endpoint.requests.items() if value]
     for number, (code, value) in enumerate(codes):
         told = _rate(value) if endpoint.is_rate else f"{value:.0f}"
         line.append(f"{': ' if number == 0 else ', '}{code} {told}", "red" if code.startswith("5") else "")
     if endpoint.p50_s is not None and endpoint.p95_s is not None:
-        line.append(f"  p50 {_milliseconds(endpoint.p50_s)}  p95 {_milliseconds(endpoint.p95_s)}")
+        line.append(f"  p50 {_milliseconds(endpoint.p50_s)}, p95 {_milliseconds(endpoint.p95_s)}")
     line.append(f"  {endpoint.replicas}/{endpoint.max_replicas} replicas")
-    line.append(f"  version {', '.join(map(str, endpoint.versions)) or 'none'}")
+    line.append(f"  {', '.join(f'v{number}' for number in endpoint.versions) or 'no model'}")
     line.append(f"  {endpoint.waiting} waiting" if endpoint.waiting else "")
     return line
 
