@@ -430,7 +430,7 @@ def test_a_picture_at_eighty_columns(root: Store) -> None:
         "",
         "runs  1 running, 2 finished",
         "night  running  " + "━" * 12 + "─" * 27 + "  30/100  2 min 20 s left",
-        "  loss 0.080 █▄▃▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁  mIoU 52.0 % ▁█ best 52.0 %",
+        "  loss 0.080 █▄▃▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁  mIoU 52.0 % ▁█ best 52.0 %",
         "  8.0 images/s  25 % waiting for data  heartbeat 4 s ago",
         "run                 state            step  loss          mIoU last/best    ago",
         "older-than-that-a…  finished        10/10  0.200 █▃▂▁▁▁  51.0/51.0 ▄       2 h",
