@@ -26,10 +26,11 @@ from PIL import Image
 from roadbed.inference.images import read_image
 from roadbed.inference.predictor import Predictor
 from roadbed.registry import Registry
-from roadbed.runtime.local import LocalState
+from roadbed.runtime.local import LocalState, metrics_urls
 from roadbed.runtime.local.processes import free_ports
 from roadbed.runtime.serve import Served
 from roadbed.storage import open_store
+from roadbed.watching import Watcher
 from serving_support import pixels, promote, publish, replicas_below, saved
 
 pytestmark = [pytest.mark.s3, pytest.mark.ray]
@@ -184,6 +185,23 @@ def test_load_brings_a_second_replica_and_its_death_is_got_over(endpoint: Served
     # What was asked of it is lost: the default proxy cannot promise more.
     os.kill(replicas_below(head)[0], signal.SIGKILL)
     until(lambda: ask_or_none(endpoint, body) == 200, "an answer after a replica's death")
+
+
+def test_top_sees_it_by_what_its_ray_tells(endpoint: Served, ray_head: LocalState) -> None:
+    assert ask(endpoint, saved(pixels()))[0] == 200
+    looks = Watcher(
+        open_store(ROOT),
+        url=endpoint.url,
+        metrics_urls=lambda: metrics_urls(ray_head.folder),
+        get=lambda url: Served(url).get(""),
+    )
+
+    def is_told() -> bool:
+        look = looks.look(most_runs=1, most_sweeps=1)
+        assert (look.is_ready, look.said.startswith("ready, road:"), look.problems) == (True, True, [])
+        return any(one.versions and one.p95_s and one.requests.get("200") for one in look.endpoints)
+
+    until(is_told, "what Ray's agent tells every 10 s")
 
 
 def test_slow_senders_keep_nobody_waiting(endpoint: Served) -> None:

@@ -32,6 +32,7 @@ VERBS = {
     "serve": "answer over HTTP with a model, and a page to try it",
     "submit": "send a job to a cluster",
     "sweeps": "list and show hyperparameter sweeps",
+    "top": "watch runs, sweeps and endpoints on a terminal",
     "train": "train a model by a job spec",
     "tune": "search hyperparameters by a job spec",
 }

@@ -15,10 +15,9 @@ from functools import partial
 from typing import Any, get_args
 
 from roadbed.data.catalog import list_datasets
-from roadbed.data.parallel import in_threads
-from roadbed.errors import DamagedError, NotFoundError, RoadbedError, UsageError
+from roadbed.errors import DamagedError, NotFoundError, UsageError
 from roadbed.registry import Registry
-from roadbed.runs import LIVE, Run, RunStatus, list_runs
+from roadbed.runs import Run, RunStatus, Statuses, list_runs
 from roadbed.runs.state import State
 from roadbed.spec import TuneJob, parse_kind
 from roadbed.storage import Store
@@ -26,9 +25,6 @@ from roadbed.telemetry import CHAMPION, STATE_METRICS
 from roadbed.tuning.results import TrialState
 from roadbed.tuning.sweep import BASELINE, FOLDER, Sweep, TrialRecord, list_sweeps
 
-_READING_THREADS = 16
-_FINAL_S = 120.0
-"""A run that has ended may be started again by its name: so long it is taken to be as it was."""
 _UNSTARTED = "unstarted"
 _RUN_STATES = (*get_args(State), _UNSTARTED)
 _TRIAL_NAME = r"(base|[0-9]{4,})(-[0-9]+)?"
@@ -61,45 +57,16 @@ def parts_of(root: Store, *, newest: int, clock: Callable[[], float] = time.time
     }
 
 
-class _Statuses:
-    """status.json of many runs, those that have ended remembered for a while."""
-
-    def __init__(self, open_run: Callable[[str], Run], clock: Callable[[], float]) -> None:
-        self._open_run, self._clock = open_run, clock
-        self._ended: dict[str, tuple[float, RunStatus]] = {}
-
-    def read(self, names: Iterable[str], reading: Reading) -> dict[str, RunStatus | None]:
-        """The statuses by name, None of what has begun no attempt yet."""
-        names = list(names)
-        found = dict(zip(names, in_threads(self._read_one, names, _READING_THREADS), strict=True))
-        reading.num_damaged += sum(isinstance(status, RoadbedError) for status in found.values())
-        return {name: status for name, status in found.items() if not isinstance(status, RoadbedError)}
-
-    def _read_one(self, name: str) -> RunStatus | RoadbedError | None:
-        """The status, or why there is none to be had of what lies there."""
-        read_at, status = self._ended.get(name, (0.0, None))
-        if status is not None and self._clock() - read_at < _FINAL_S:
-            return status
-        try:
-            status = self._open_run(name).status()
-        except (DamagedError, UsageError) as error:
-            return error
-        self._ended.pop(name, None)
-        if status is not None and status.state not in (*LIVE, "lost"):
-            self._ended[name] = self._clock(), status
-        return status
-
-
 class _Runs:
     def __init__(self, root: Store, newest: int, clock: Callable[[], float]) -> None:
         self._root, self._newest = root, newest
         self._open = partial(Run, root, clock=clock)
-        self._statuses = _Statuses(self._open, clock)
+        self._statuses = Statuses(self._open, clock=clock)
         self._causes: dict[tuple[str, int], str] = {}
 
     def read(self) -> Reading:
         reading = Reading()
-        statuses = self._statuses.read(list_runs(self._root), reading)
+        statuses, reading.num_damaged = self._statuses.read(list_runs(self._root))
         kind_of = _kinds(statuses, list_sweeps(self._root))
         counts = Counter((kind_of[name], status.state if status else _UNSTARTED) for name, status in statuses.items())
         for kind in ("train", "trial"):
@@ -140,12 +107,12 @@ class _Runs:
 class _Sweeps:
     def __init__(self, root: Store, newest: int, clock: Callable[[], float]) -> None:
         self._root, self._newest, self._clock = root, newest, clock
-        self._statuses = _Statuses(partial(Run, root, folder=FOLDER, clock=clock), clock)
+        self._statuses = Statuses(partial(Run, root, folder=FOLDER, clock=clock), clock=clock)
         self._ended: dict[str, tuple[RunStatus, Mapping[int, TrialRecord]]] = {}
 
     def read(self) -> Reading:
         reading = Reading()
-        statuses = self._statuses.read(list_sweeps(self._root), reading)
+        statuses, reading.num_damaged = self._statuses.read(list_sweeps(self._root))
         counts = Counter(status.state if status else _UNSTARTED for status in statuses.values())
         for state in _RUN_STATES:
             reading.tell("roadbed_sweeps", counts[state], state)

@@ -19,6 +19,7 @@ from roadbed.runs.attempt import Attempt, Heartbeat
 from roadbed.runs.figures import RunFigures
 from roadbed.runs.run import Run, list_runs
 from roadbed.runs.state import HEARTBEAT_S, LIVE, LOST_AFTER_S, CheckpointRef, Pointer, RunStatus
+from roadbed.runs.statuses import Statuses
 
 __all__ = [
     "HEARTBEAT_S",
@@ -31,5 +32,6 @@ __all__ = [
     "Run",
     "RunFigures",
     "RunStatus",
+    "Statuses",
     "list_runs",
 ]

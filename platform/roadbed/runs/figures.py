@@ -56,8 +56,8 @@ class RunFigures:
             loss=_last_loss(steps),
             evaluations=[*{(line["step"], line["epoch"]): line for line in lines if "miou" in line}.values()],
             notices=[line for line in lines if "notice" in line],
-            images_per_s=_over_time(steps, "images_per_s"),
-            data_wait_share=_over_time(steps, "data_wait_share"),
+            images_per_s=mean_over_time(steps, "images_per_s"),
+            data_wait_share=mean_over_time(steps, "data_wait_share"),
             seconds=sum(_seconds(claim, of_attempt) for claim, of_attempt in attempts),
         )
 
@@ -84,8 +84,8 @@ def _last_loss(steps: Lines) -> float | None:
     return float(sum(line["loss"] for line in chosen)) / len(chosen) if chosen else None
 
 
-def _over_time(steps: Lines, key: str) -> float | None:
-    """The mean of a value of steps, each weighed by its time: one over its images per second."""
+def mean_over_time(steps: Lines, key: str) -> float | None:
+    """The mean of a value of steps, each weighed by its time: one over its images per second. None without steps."""
     timed = [(1 / line["images_per_s"], line[key]) for line in steps if line.get("images_per_s")]
     total = float(sum(time for time, _ in timed))
     return float(sum(time * value for time, value in timed)) / total if timed else None

@@ -118,6 +118,22 @@ class Run:
                     seen.add(info.key)
         return lines
 
+    def newest_lines(self, kind: str, seen: set[str], *, attempt: int, most: int) -> list[dict[str, Any]]:
+        """As `new_segments`, of the last `most` segments up to those of `attempt`, a line with its "attempt".
+
+        Older attempts are looked at where the newest has fewer segments, at most two of them.
+        """
+        keys: list[tuple[int, str]] = []
+        for number in range(attempt, max(0, attempt - 3), -1):
+            infos = self.store.list(f"attempts/{number:04d}/{kind}/")
+            keys = [*((number, info.key) for info in infos), *keys]
+            if len(keys) >= most:
+                break
+        new = [(number, key) for number, key in keys[-most:] if key not in seen]
+        lines = [line | {"attempt": number} for number, key in new for line in _parse_lines(self.store, key)]
+        seen |= {key for _, key in new}
+        return lines
+
     def wait_until_free(
         self,
         *,

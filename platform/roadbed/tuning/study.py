@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -150,6 +149,8 @@ def importance(tune: TuneSpec, trials: Iterable[tuple[Mapping[str, Any], float]]
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # A condition that held in one trial, all results equal: shares of 0.
+        from optuna.importance import PedAnovaImportanceEvaluator  # It loads scikit-learn where that is installed.
+
         found = PedAnovaImportanceEvaluator(target_quantile=0.5).evaluate(_study_of(tune.space, records))
     total = sum(found.values())
     if not total:

@@ -12,7 +12,7 @@ same fence that keeps stale attempts off a run keeps them off a sweep.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,9 +86,12 @@ class Sweep:
     def trials(self) -> dict[int, TrialRecord]:
         """All trials that ever began, by number, as their lines tell."""
         records: dict[int, TrialRecord] = {}
-        for line in self.run.lines(_KIND):
-            records[line["trial"]] = _after(records.get(line["trial"]), line)
+        _tell(records, self.run.lines(_KIND))
         return records
+
+    def tell_new(self, trials: dict[int, TrialRecord], seen: set[str]) -> None:
+        """Bring `trials` up to what their lines tell now, by the segments alone that are not `seen`; adds those."""
+        _tell(trials, self.run.new_segments(_KIND, seen))
 
     def run_of(self, trial: TrialRecord) -> Run:
         """The run that a trial is."""
@@ -223,6 +226,11 @@ def _trial(job: TuneJob, record: TrialRecord, now: float | None) -> Trial:
         gpu_s=worker_s * job.workers.gpus_per_worker,
         changes=record.changes,
     )
+
+
+def _tell(records: dict[int, TrialRecord], lines: Iterable[Mapping[str, Any]]) -> None:
+    for line in lines:
+        records[line["trial"]] = _after(records.get(line["trial"]), line)
 
 
 def _after(before: TrialRecord | None, line: Mapping[str, Any]) -> TrialRecord:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from roadbed.runtime.local.connect import connected
 from roadbed.runtime.local.folder import local_folder
 from roadbed.runtime.local.lifecycle import down, status, up
+from roadbed.runtime.local.metrics import metrics_urls
 from roadbed.runtime.local.monitor import follow_ray, monitored
 from roadbed.runtime.local.state import LocalState, Monitor, Process, RayHead, StoreServer, environment
 
@@ -30,6 +31,7 @@ __all__ = [
     "environment",
     "follow_ray",
     "local_folder",
+    "metrics_urls",
     "monitored",
     "status",
     "up",

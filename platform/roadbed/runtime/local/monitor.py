@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import yaml
 from roadbed.errors import RoadbedError
 from roadbed.runtime.local.folder import changing, local_folder, write_private
 from roadbed.runtime.local.lifecycle import look
+from roadbed.runtime.local.metrics import metrics_urls
 from roadbed.runtime.local.processes import (
     LOOPBACK,
     find_program,
@@ -40,8 +41,6 @@ FOLLOWING_S = 2.0
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
 _RAY_INTERVAL_S, _STORE_INTERVAL_S = 5, 15
-# Ray's head keeps this file in its folder for just this purpose, and brings it up to date every 5 s.
-_DISCOVERY_FILE = "prom_metrics_service_discovery.json"
 
 
 def chart_folder() -> Path:
@@ -135,12 +134,7 @@ def _is_ready(url: str) -> bool:
 
 def _write_targets(place: Path) -> None:
     """Where Ray's agents, dashboard and autoscaler are asked now; nowhere while no Ray runs."""
-    state = look(place)
-    addresses: list[str] = []
-    if state is not None and state.ray is not None:
-        path = Path(state.ray.scratch or place / "ray") / _DISCOVERY_FILE
-        with suppress(FileNotFoundError):  # Ray's dashboard may not have come that far.
-            addresses = [address for group in json.loads(path.read_text()) for address in group["targets"]]
+    addresses = [url.removeprefix("http://").removesuffix("/metrics") for url in metrics_urls(place)]
     text = json.dumps([{"targets": addresses, "labels": {"ray_io_cluster": CLUSTER}}])
     target = place / "monitor" / "ray.json"
     if not target.exists() or target.read_text() != text:
