@@ -40,8 +40,7 @@ def dataset(s3_server: object, ray_head: object) -> Dataset:
 
 
 def job(name: str, *overrides: str) -> TrainJob:
-    common = (SMALL_MODEL, f"train.epochs={EPOCHS}", "workers.num_workers=2")
-    return blocks_job(ROOT_URI, *common, *overrides, name=name)
+    return blocks_job(ROOT_URI, f"train.epochs={EPOCHS}", "workers.num_workers=2", *overrides, name=name)
 
 
 def run_of(made: TrainJob) -> Run:
@@ -110,14 +109,14 @@ def test_two_workers_descend_as_one_process_does(unbroken: TrainJob) -> None:
 def test_killed_in_mid_epoch_and_resumed_by_one_worker_it_draws_the_very_same_samples(
     unbroken: TrainJob, tmp_path: Path
 ) -> None:
-    broken = job("broken")
+    broken = job("broken", SMALL_MODEL)
     killed_at = start_and_kill(broken, tmp_path, at_step=STEPS_PER_EPOCH + 5)
     before = run_of(broken).pointer().latest
     assert before is not None
     assert before.step <= killed_at + 2
     assert run_of(broken).attempts()[0][1]["num_workers"] == 2
 
-    resumed = job("broken", "workers.num_workers=1")
+    resumed = job("broken", SMALL_MODEL, "workers.num_workers=1")
     trained = complete(resumed, takeover=True)
     assert trained.status.state == "finished"
     attempts = trained.run.attempts()
@@ -168,7 +167,9 @@ def test_a_damaged_frame_that_one_worker_meets_ends_both_with_its_name(s3_server
     data = bytearray(store.get(shard))
     data[split.range_of(last)[0] + 40] ^= 1
     store.put(shard, bytes(data))
-    damaged = job("damaged", f"data.uri={uri}", "data.cache_mb=0")  # this machine's cache has the shard as it was
+    damaged = job(
+        "damaged", SMALL_MODEL, f"data.uri={uri}", "data.cache_mb=0"
+    )  # this machine's cache has the shard as it was
     with pytest.raises(DamagedError, match=rf"{shard}: .*on worker 1 of 2"):
         complete(damaged)
     status = run_of(damaged).status()
