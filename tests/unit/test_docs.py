@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,23 +13,33 @@ import pytest
 from roadbed.cli import roadbed
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md"), *NOTEBOOKS])
 
 
 def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def written(document: Path) -> str:
+    """The document as Markdown: of a notebook its text, with its code in blocks, without what the code answered."""
+    text = document.read_text(encoding="utf-8")
+    if document.suffix != ".ipynb":
+        return text
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"```\n{source}\n```" for kind, source in cells)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
 def test_links_lead_to_files(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", written(document)):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
 def commands(document: Path) -> list[str]:
     """Every `roadbed ...` of a document, in code blocks and in the text."""
-    text = document.read_text().replace("\\\n", " ")
+    text = written(document).replace("\\\n", " ")
     blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`(roadbed [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
