@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import re
 import shlex
 from pathlib import Path
@@ -17,16 +18,26 @@ from roadbed.spec.base import known_keys
 from roadbed.spec.job import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md"), *NOTEBOOKS])
 
 
 def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def written(document: Path) -> str:
+    """The document as Markdown: of a notebook its text, with its code in blocks, without what the code answered."""
+    text = document.read_text(encoding="utf-8")
+    if document.suffix != ".ipynb":
+        return text
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"```\n{source}\n```" for kind, source in cells)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
 def test_links_lead_to_files_and_headings(document: Path) -> None:
-    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", document.read_text()):
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", written(document)):
         if "://" not in target:
             path = document.parent / target if target else document
             assert path.exists(), f"{document.name} links to {target}"
@@ -35,13 +46,13 @@ def test_links_lead_to_files_and_headings(document: Path) -> None:
 
 def anchors(document: Path) -> set[str]:
     """What the headings of a document are called in links, as GitHub makes it of them."""
-    headings = re.findall(r"^#+ (.*)$", document.read_text(), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", written(document), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def commands(document: Path) -> list[str]:
     """Every `roadbed ...` of a document, in code blocks and in the text."""
-    text = document.read_text().replace("\\\n", " ")
+    text = written(document).replace("\\\n", " ")
     blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`(roadbed [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -71,8 +82,8 @@ SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=ids)
 def test_fields_that_are_named_exist(document: Path) -> None:
-    for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)[`:= ]", document.read_text()):
-        if name.partition(".")[0] in SECTIONS and not name.endswith(".txt"):
+    for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)[`:= ]", written(document)):
+        if name.partition(".")[0] in SECTIONS and not name.endswith((".txt", ".yaml")):
             assert name in KEYS, f"{document.name} names {name}"
 
 

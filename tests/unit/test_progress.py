@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from roadbed.cli import progress
-from roadbed.cli.progress import Pace, TrainingProgress
+from roadbed.cli.progress import Pace, TrainingProgress, WorkProgress
 from roadbed.runs import RunStatus
 from support import Clock, blocks_job
 
@@ -77,6 +77,16 @@ def test_a_log_tells_everything_in_one_line(monkeypatch: pytest.MonkeyPatch, clo
         "train blocks: 20/100 epoch 2/2  loss 0.512  mIoU 61.2 %  evaluating 3/12  2 min 44 s left",
         "train blocks: 100/100 epoch 2/2  loss 0.512  mIoU 61.2 %  12.3 images/s, 2 % waiting",
     ]
+
+
+def test_colours_that_are_asked_for_make_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Notebooks and CI set FORCE_COLOR; a bar would leave a page of control codes there."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with WorkProgress("prepare") as shown:
+        shown.update(3, 3)
+    assert capsys.readouterr().err == "prepare: 3/3\n"
 
 
 @pytest.mark.parametrize("width", [80, 120])

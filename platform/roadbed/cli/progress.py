@@ -24,7 +24,8 @@ class WorkProgress:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._console = Console(file=sys.stderr, highlight=False)
+        # Said here, for rich takes FORCE_COLOR, which notebooks and CI set, for a terminal that redraws.
+        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty())
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = _NotedProgress(

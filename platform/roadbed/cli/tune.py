@@ -89,7 +89,7 @@ class SweepProgress:
         from rich.live import Live
 
         self._name, self._num_trials = name, num_trials
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty())
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._last_at, self._last_text = 0.0, ""
 
