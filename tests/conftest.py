@@ -17,6 +17,14 @@ from roadbed.runtime import local
 CAMVID_FOLDER = Path(__file__).parents[2] / "shared" / "data" / "camvid"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests (`make test`), one has all that start Ray, and files stay whole."""
+    for item in items:
+        has_ray = item.get_closest_marker("ray") is not None or item.path.parent.name == "integration"
+        item.add_marker(pytest.mark.xdist_group("ray" if has_ray else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def session_patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
