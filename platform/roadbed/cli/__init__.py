@@ -18,6 +18,7 @@ from roadbed.errors import RoadbedError
 VERBS = {
     "bench": "measure speed and memory on this machine",
     "data": "prepare datasets and look at them",
+    "doctor": "look at this machine: what roadbed needs, what is missing, and the fix of each",
     "evaluate": "score a model on a split of a dataset, or two against each other",
     "explain": "print every field of a job spec with its default and meaning",
     "exporter": "tell Prometheus the state of the store",

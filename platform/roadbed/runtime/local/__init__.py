@@ -12,7 +12,7 @@ SeaweedFS (`weed`) and Ray are child processes; neither is imported here. Nothin
 
 from __future__ import annotations
 
-from roadbed.runtime.local.connect import connected
+from roadbed.runtime.local.connect import StoreSource, connected, store_source
 from roadbed.runtime.local.folder import local_folder
 from roadbed.runtime.local.lifecycle import down, status, up
 from roadbed.runtime.local.state import LocalState, Process, RayHead, StoreServer, environment
@@ -22,10 +22,12 @@ __all__ = [
     "Process",
     "RayHead",
     "StoreServer",
+    "StoreSource",
     "connected",
     "down",
     "environment",
     "local_folder",
     "status",
+    "store_source",
     "up",
 ]
