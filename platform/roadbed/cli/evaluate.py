@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MOST_THREADS = 8
 # torch's compiler keeps what it compiles for a process, not for a thread.
 ONE_AT_A_TIME = "inductor"
+STDOUT = Path("-")
 
 
 @click.command()
@@ -62,7 +64,13 @@ ONE_AT_A_TIME = "inductor"
     help="Work on N CPUs of the Ray cluster of RAY_ADDRESS, or of this machine, instead of in threads.",
 )
 @click.option("--compare", "other", metavar="OTHER", help="Score this model on the same frames: is it better?")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write everything there.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write everything there; - is stdout, and the tables go to stderr.",
+)
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report there, as HTML.")
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Write best, middle and worst frames there."
@@ -113,16 +121,18 @@ def evaluate(
         with _mapper(num_threads, workers) as mapper:
             found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
         comparison = Comparison(*found) if other else None
-        print_evaluations(found, comparison)
+        with redirect_stdout(sys.stderr) if json_path == STDOUT else nullcontext():
+            print_evaluations(found, comparison)
         if json_path is not None:
-            write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
+            text = json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False)
+            click.echo(text) if json_path == STDOUT else write_text(json_path, text)
         if page is not None:
             _write_page(found, comparison, page)
         if pictures is not None:
             save_frames(found[0], FrameScorer(found[0].scoring).look, pictures)
     for name, path in (("scores", json_path), ("report", page), ("pictures", pictures)):
-        if path is not None:
-            click.echo(f"{name}: {path}")
+        if path is not None and path != STDOUT:
+            click.echo(f"{name}: {path}", err=json_path == STDOUT)
 
 
 class _Subject:

@@ -58,7 +58,7 @@ def _remote(address: str, version: str) -> Finding:
     except OSError as error:
         told = f"RAY_ADDRESS={address}: nobody answers ({error.strerror or error})"
         return Finding("problem", told, f"start that cluster, or {_UNSET}")
-    return Finding("ok", f"{version}; RAY_ADDRESS={address} answers")
+    return Finding("ok", f"{version}; somebody listens at RAY_ADDRESS={address}")
 
 
 def _local(version: str) -> Finding:
