@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from roadbed.cli import roadbed
+from roadbed.cli import ANYWHERE, roadbed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")])
@@ -46,7 +46,7 @@ def test_commands_exist_with_their_options(document: Path) -> None:
             found = command.get_command(click.Context(command), words[0])
             assert found is not None, f"{document.name}: {line}"
             command, words = found, words[1:]
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h", *ANYWHERE}
         for word in words:
             if word.startswith("-") and word != "-":
                 assert word.split("=")[0] in known, f"{document.name}: {line}: {word}"

@@ -32,12 +32,9 @@ def look_at_store(uri: str) -> Iterator[Finding]:
         yield _own(uri)
         return
     state = status() if source == "local" else None
-    variables = {} if state is None else no_aws() | environment(state)
-    where = (
-        f"{uri} at {_endpoint(source)}" if state is None else f"{uri} at {state.store.endpoint if state.store else ''}"
-    )
+    variables: dict[str, str | None] = {} if state is None else {**no_aws(), **environment(state)}
     with variables_set(variables):
-        yield from _s3(open_store(uri), where)
+        yield from _s3(open_store(uri), f"{uri} at {_endpoint(source)}")
 
 
 def _endpoint(source: str) -> str:

@@ -5,6 +5,7 @@ The kubeconfig is that of kubectl ($KUBECONFIG, else ~/.kube/config); a pod with
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -143,7 +144,7 @@ class Cluster:
             return set()
         return {str(one["name"]) for one in listed.get("resources") or []}
 
-    def images(self, label: str) -> list[str]:
+    def images(self, label: str) -> builtins.list[str]:
         """The images that Deployments of a label ("a=b") run, in all namespaces that there are."""
         found = self._json("GET", "/apis/apps/v1/deployments", query={"labelSelector": label})
         pods = [one["spec"]["template"]["spec"] for one in found.get("items") or []]
