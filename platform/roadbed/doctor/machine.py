@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,11 +73,20 @@ def look_at_disk(_store: str) -> Iterator[Finding]:
 def _room(what: str, folder: Path, variable: str) -> Finding:
     there = nearest_existing(folder)
     fix = f"make room, or set {variable} to a folder on another disk"
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not can_write(there):
         return Finding("problem", f"{what} {folder}: you may not write in {there}", fix)
     free = shutil.disk_usage(there).free / _GB
     state = "problem" if free < _LEAST_DISK_GB else "note" if free < _LITTLE_DISK_GB else "ok"
     return Finding(state, f"{what} {folder}: {free:.1f} GB are free", "" if state == "ok" else fix)  # type: ignore[arg-type]
+
+
+def can_write(folder: Path) -> bool:
+    """Whether a file can be made there; it has no name, and is gone at once."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def nearest_existing(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from roadbed.doctor.check import Finding, of_error
-from roadbed.doctor.machine import nearest_existing
+from roadbed.doctor.machine import can_write, nearest_existing
 from roadbed.errors import ConflictError, RoadbedError
 from roadbed.runs.state import LOST_AFTER_S
 from roadbed.runtime.local import environment, local_folder, status, store_source
@@ -45,7 +45,7 @@ def _endpoint(source: str) -> str:
 def _folder(store: Store) -> Finding:
     folder = Path(store.uri.removeprefix("file://"))
     there = nearest_existing(folder)
-    if os.access(there, os.W_OK | os.X_OK):
+    if can_write(there):
         return Finding("ok", f"{store.uri}: a folder that you may write")
     return Finding("problem", f"{store.uri}: you may not write in {there}", "name another root in ROADBED_STORE")
 
