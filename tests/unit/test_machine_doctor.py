@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kube_server import KubeServer
-from roadbed.doctor.check import Check, Finding, examine
+from roadbed.doctor.check import Check, Finding, examine, import_trouble
 from roadbed.doctor.cluster import look_at_cluster
 from roadbed.doctor.compute import judged
 from roadbed.doctor.machine import cgroup_cpus, free_memory_gb, look_at_disk
@@ -80,6 +80,12 @@ def test_packages_that_are_absent_or_of_another_version_are_named() -> None:
     assert "as roadbed" in states(look_at_packages(""))["ok"]
 
 
+def test_a_package_that_does_not_load_is_named() -> None:
+    assert import_trouble("json") is None
+    told = "no_such_package cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"
+    assert import_trouble("json", "no_such_package") == told
+
+
 def test_limits_of_a_container_are_read(tmp_path: Path) -> None:
     assert cgroup_cpus(tmp_path) is None
     (tmp_path / "cpu.max").write_text("150000 100000\n")
@@ -121,6 +127,8 @@ def test_an_accelerator_that_torch_does_not_see_is_a_problem(
 def test_a_ray_that_does_not_answer_and_a_token_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
     assert "nobody answers (Connection refused)" in states(look_at_ray(""))["problem"]
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert "is no HOST:PORT" in states(look_at_ray(""))["note"]
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/no/such/token")
     found = states(look_at_ray(""))

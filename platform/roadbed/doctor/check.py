@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -66,7 +67,17 @@ def _bounded(check: Check, store: str) -> list[Finding]:
     return told
 
 
+def import_trouble(*packages: str) -> str | None:
+    """Why one of the packages does not load, None if all do. Libraries that do not load raise what they like."""
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except Exception as error:
+            return f"{package} cannot be imported: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return None
+
+
 def of_error(error: RoadbedError) -> Finding:
     """An error's text, which says what is wrong, a semicolon, and what to do, as a problem with its fix."""
     what, _, fix = str(error).partition("; ")
-    return Finding("problem", what, fix or "see above")
+    return Finding("problem", what, fix or "change what it names, and look again")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from roadbed.doctor.check import Finding
+from roadbed.doctor.check import Finding, import_trouble
 
+PACKAGES = ("torch", "torchvision")
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def look_at_torch(_store: str) -> Iterator[Finding]:
     """Whether it and torchvision can be imported, and what a CPU gives it."""
-    if (trouble := _import_trouble()) is not None:
-        told = f"torch and torchvision cannot be imported: {trouble}"
-        yield Finding("problem", told, "pip install --force-reinstall 'torch>=2.14,<3' torchvision")
+    if (trouble := import_trouble(*PACKAGES)) is not None:
+        yield Finding("problem", trouble, "pip install --force-reinstall 'torch>=2.14,<3' torchvision")
         return
     import torch
 
@@ -29,19 +28,9 @@ def look_at_torch(_store: str) -> Iterator[Finding]:
     yield Finding("ok", f"{torch.__version__}, {counted}, {instructions}{amx}; precision auto on the CPU: {chosen}")
 
 
-def _import_trouble() -> str | None:
-    """Why torch or torchvision do not load, None if they do. Libraries that do not load raise what they like."""
-    try:
-        importlib.import_module("torch")
-        importlib.import_module("torchvision")
-    except Exception as error:
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return None
-
-
 def look_at_accelerator(_store: str) -> Iterator[Finding]:
     """GPUs that torch sees, and a driver whose GPUs it does not; nothing where torch does not load."""
-    if _import_trouble() is not None:
+    if import_trouble(*PACKAGES) is not None:
         return
     import torch
 
@@ -80,11 +69,12 @@ def judged(names: Sequence[str], *, has_driver: bool, cuda: str | None, has_mps:
 
 def look_at_engines(_store: str) -> Iterator[Finding]:
     """Those besides torch: what runs exported versions; nothing where torch does not load."""
-    if _import_trouble() is not None:
+    if import_trouble(*PACKAGES) is not None:
         return
-    from roadbed.inference.engines import PACKAGES, engine_version, is_installed, needs_files
+    from roadbed.inference import engines
+    from roadbed.inference.engines import engine_version, is_installed, needs_files
 
-    exported = [engine for engine in PACKAGES if needs_files(engine)]
+    exported = [engine for engine in engines.PACKAGES if needs_files(engine)]
     there = [f"{engine} {engine_version(engine)}" for engine in exported if is_installed(engine)]
     absent = [engine for engine in exported if not is_installed(engine)]
     if not absent:

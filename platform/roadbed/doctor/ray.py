@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
-from roadbed.doctor.check import Finding, of_error
-from roadbed.errors import RoadbedError
+from roadbed.doctor.check import Finding, import_trouble
 
 _UNSET = "unset RAY_ADDRESS to work on this machine"
 
 
 def look_at_ray(_store: str) -> Iterator[Finding]:
     """The package, and the cluster that a command would use."""
-    try:
-        import ray
-    except Exception as error:  # A library that does not load raises what it likes.
-        told = f"cannot be imported: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        yield Finding("problem", told, "pip install 'ray[train,tune,serve]>=2.60,<2.61'")
+    if (trouble := import_trouble("ray")) is not None:
+        yield Finding("problem", trouble, "pip install 'ray[train,tune,serve]>=2.60,<2.61'")
         return
-    address = os.environ.get("RAY_ADDRESS", "")
-    yield from _token(address)
+    version, address = metadata.version("ray"), os.environ.get("RAY_ADDRESS", "")
     if address:
-        yield _remote(address, ray.__version__)
+        yield from _token(address)
+        yield _remote(address, version)
     else:
-        yield _local(ray.__version__)
+        yield from _local(version)
 
 
 def _token(address: str) -> Iterator[Finding]:
@@ -53,24 +51,28 @@ def _token(address: str) -> Iterator[Finding]:
 def _remote(address: str, version: str) -> Finding:
     from roadbed.runtime.session import probe
 
+    plain = address.removeprefix("ray://")
+    if not re.fullmatch(r"[^/]+:\d+", plain):
+        told = f"{version}; RAY_ADDRESS={address} is no HOST:PORT, so Ray alone can tell whether it answers"
+        return Finding("note", told, "write HOST:PORT of the head, usually port 6379")
     try:
-        probe(address.removeprefix("ray://"))
+        probe(plain)
     except OSError as error:
         told = f"RAY_ADDRESS={address}: nobody answers ({error.strerror or error})"
         return Finding("problem", told, f"start that cluster, or {_UNSET}")
     return Finding("ok", f"{version}; somebody listens at RAY_ADDRESS={address}")
 
 
-def _local(version: str) -> Finding:
+def _local(version: str) -> Iterator[Finding]:
+    """What runs here, which has a token of its own, or what a command would start."""
     from roadbed.runtime.local import local_folder, status
 
-    try:
-        state = status()
-    except RoadbedError as error:
-        return of_error(error)
+    state = status()
     if state is not None and state.ray is not None:
-        return Finding("ok", f"{version}; `roadbed local up` runs one at {state.ray.address}")
+        yield Finding("ok", f"{version}; `roadbed local up` runs one at {state.ray.address}")
+        return
+    yield from _token("")
     for fault in () if state is None else state.faults:
         if "Ray" in fault:
-            return Finding("problem", fault, "start it again: `roadbed local up`")
-    return Finding("ok", f"{version}; none runs in {local_folder()}, so each command starts its own for its time")
+            yield Finding("problem", fault, "start it again: `roadbed local up`")
+    yield Finding("ok", f"{version}; none runs in {local_folder()}, so each command starts its own for its time")
