@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Sequence
 
 import click
 from click.shell_completion import CompletionItem
 
 Row = tuple[str, str, str]
+INDENT = "    "
 
 
 def _kinds(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -54,12 +57,8 @@ def explain(kind: str, field: str | None, as_json: bool) -> None:
 
 def _print(rows: Sequence[Row]) -> None:
     """A field's key and default in a line, its meaning below, so that both fit a narrow terminal."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console = Console(highlight=False)
+    width = shutil.get_terminal_size().columns
     for key, default, meaning in rows:
         told = default if default == "required" else f"default {default}"
-        console.print(Text.assemble((key, "bold"), "  ", (told, "cyan")))
-        console.print(Padding(Text(meaning), (0, 0, 0, 4), expand=False))
+        click.echo(f"{click.style(key, bold=True)}  {click.style(told, fg='cyan')}")
+        click.echo(textwrap.fill(meaning, width, initial_indent=INDENT, subsequent_indent=INDENT))
