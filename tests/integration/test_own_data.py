@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shlex
@@ -81,6 +82,8 @@ def test_the_page_leads_from_a_folder_to_an_answer(ray_head: LocalState, tmp_pat
             mask_HW = answer(tmp_path, words, tmp_path / "yard/images/val/val_000000.png")
             continue
         small = [word for setting in SMALL for word in ("--set", setting)] if words[0] == "train" else []
+        if words[0] == "train":
+            small_train = [*words, *small]
         said[" ".join(words[:2])] = run(tmp_path, "-m", "roadbed", *words, *small)
         if words[:2] == ["data", "init"]:
             (tmp_path / "yard/classes.yaml").write_text(classes, encoding="utf-8")
@@ -89,6 +92,8 @@ def test_the_page_leads_from_a_folder_to_an_answer(ray_head: LocalState, tmp_pat
     assert (tmp_path / "doctor.html").is_file()
     assert "8 train, 2 val samples prepared" in said["data prepare"]
     assert "next: roadbed models promote yard:1" in said["train yard/train.yaml"]
+    told = json.loads(run(tmp_path, "-m", "roadbed", *small_train, "--json", "--quiet"))
+    assert (told["is_new"], told["version"]) == (False, "yard:1")
     assert len(list((tmp_path / "predictions").glob("*.mask.png"))) == 2
     assert mask_HW.shape == (360, 480)
     assert mask_HW.max() < len(yaml.safe_load(classes)["classes"])

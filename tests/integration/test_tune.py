@@ -91,7 +91,7 @@ def check_killed(folder: Path, name: str, tune: dict[str, Any]) -> None:
     ended = over()
     attempts = {number: sweep.run_of(trial).attempts() for number, trial in ended.items()}
     page = folder / "page.html"
-    with start("tune", spec, "--page", page) as second:
+    with start("tune", spec, "--page", page, "--json") as second:
         out, err = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, err
 
@@ -120,10 +120,14 @@ def check_killed(folder: Path, name: str, tune: dict[str, Any]) -> None:
     assert card["scores"]["miou"] == pytest.approx(max(scores))
     assert card["sweep"]["name"] == name
     assert result.registered == f"{name}:{number}"
-    assert all(f"{name}-{number:04d}" in out for number in range(tune["trials"]))
+    told = json.loads(out)
+    assert told["version"] == f"{name}:{number}"
+    assert len(told["trials"]) == len(trials)
     assert page.read_text().startswith("<!doctype html>")
-    with start("sweeps", "show", name, "--store", ROOT_URI, "--json") as shown:
-        assert json.loads(shown.communicate(timeout=60)[0])["trials"][0]["number"] == result.winner.number
+    assert told["trials"][0]["number"] == result.winner.number
+    with start("sweeps", "show", name, "--store", ROOT_URI) as shown:
+        table = shown.communicate(timeout=60)[0]
+    assert all(f"{name}-{number:04d}" in table for number in range(tune["trials"]))
 
 
 @pytest.mark.soak

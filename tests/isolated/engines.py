@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,10 @@ def test_the_command(
     assert (status, err) == (0, err)
     assert "onnxruntime: " in out
     assert " ms a frame (torch " in out
+    again = ("--replace", "--json", "--quiet")
+    _, out, err = roadbed("models", "export", "road:1", "--engine", "onnxruntime", *words, *tolerant, *again)
+    (told,) = json.loads(out)
+    assert (told["engine"], set(told), err) == ("onnxruntime", {"engine", "uri", "bytes", "report"}, "")
     status, _, err = roadbed("models", "export", "road:1", "--engine", "onnxruntime", *words)
     assert status == 2
     assert "is exported for onnxruntime already" in err

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from roadbed.cli import roadbed
+from roadbed.cli import ANYWHERE, roadbed
 from roadbed.spec import load_any
 from roadbed.spec.base import known_keys
 from roadbed.spec.job import KINDS
@@ -70,7 +70,7 @@ def test_commands_exist_with_their_options(document: Path) -> None:
             found = command.get_command(click.Context(command), words[0])
             assert found is not None, f"{document.name}: {line}"
             command, words = found, words[1:]
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h", *ANYWHERE}
         for word in words:
             if word.startswith("-") and word != "-":
                 assert word.split("=")[0] in known, f"{document.name}: {line}: {word}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -111,6 +112,17 @@ def test_a_job_is_sent_with_the_profiles_of_its_namespace(roadbed: Roadbed, kube
     metadata = {**metadata, "name": "second"}
     kube_server.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": profiles})
     assert "stands in another ConfigMap too" in roadbed("submit", QUICK)[2]
+
+
+def test_json_tells_what_was_sent_and_the_manifest_of_a_dry_run(roadbed: Roadbed, kube_server: KubeServer) -> None:
+    status, out, _ = roadbed("submit", QUICK, "--profiles", PROFILES, "--json")
+    told = json.loads(out)
+    sent = kube_server.get("rayjobs", "camvid-quick")
+    assert sent is not None
+    assert (status, told["name"], told["namespace"]) == (0, "camvid-quick", "roadbed")
+    assert told["submission"] == sent["metadata"]["annotations"]["roadbed.dev/submission"]
+    _, out, err = roadbed("submit", QUICK, "--profiles", PROFILES, "--dry-run", "--json", "--quiet")
+    assert (json.loads(out)["kind"], err) == ("RayJob", "")
 
 
 def test_a_namespace_without_profiles_is_told(roadbed: Roadbed, kube_server: KubeServer) -> None:

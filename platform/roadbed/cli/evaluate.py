@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from roadbed.data.parallel import Mapper
     from roadbed.evaluation import Bootstrap, Comparison, Evaluation, Scoring
     from roadbed.registry import Registry
+
+STDOUT = Path("-")
 
 
 @click.command()
@@ -59,7 +63,13 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help=f"[default: one per CPU, at most {MOST_THREADS}]")
 @workers_option
 @click.option("--compare", "other", metavar="OTHER", help="Score this model on the same frames: is it better?")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write everything there.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write everything there; - is stdout, and the tables go to stderr.",
+)
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report there, as HTML.")
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False), help="Write best, middle and worst frames there."
@@ -114,16 +124,18 @@ def evaluate(
         with chosen_mapper(num_threads, workers) as mapper:
             found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
         comparison = Comparison(*found) if other else None
-        print_evaluations(found, comparison)
+        with redirect_stdout(sys.stderr) if json_path == STDOUT else nullcontext():
+            print_evaluations(found, comparison)
         if json_path is not None:
-            write_text(json_path, json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False))
+            text = json.dumps(_json(found, comparison), indent=1, ensure_ascii=False, allow_nan=False)
+            click.echo(text) if json_path == STDOUT else write_text(json_path, text)
         if page is not None:
             _write_page(found, comparison, page, store)
         if pictures is not None:
             save_frames(found[0], FrameScorer(found[0].scoring).look, pictures)
     for name, path in (("scores", json_path), ("report", page), ("pictures", pictures)):
-        if path is not None:
-            click.echo(f"{name}: {path}")
+        if path is not None and path != STDOUT:
+            click.echo(f"{name}: {path}", err=json_path == STDOUT)
 
 
 class _Subject:

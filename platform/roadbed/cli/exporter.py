@@ -21,6 +21,9 @@ def exporter(host: str, port: int, newest: int, cache_s: float, timeout_s: float
     """Tell Prometheus the state of the store, until Ctrl-C: runs, sweeps, models, datasets.
 
     Counts are of everything; runs, sweeps, models, versions and datasets are told by name for the newest of them.
+
+    \b
+    roadbed exporter --store s3://team/roadbed --host 0.0.0.0
     """
     from roadbed.exporter import StateCollector, listen, parts_of
     from roadbed.storage import open_store

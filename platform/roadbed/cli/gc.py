@@ -31,6 +31,10 @@ def gc(store: str, days: float, deletes: bool, as_json: bool) -> None:
 
     Checkpoints that their run's latest.json does not name, publications and exports without a manifest, shards that no
     dataset.json names, uploads that never ended. Nothing of a run that lives, nothing that a manifest or pointer names.
+
+    \b
+    roadbed gc
+    roadbed gc --older-than 7 --delete
     """
     from roadbed.leftovers import find_leftovers
     from roadbed.storage import open_store

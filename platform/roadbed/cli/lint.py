@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roadbed.cli.completion import files
+
 if TYPE_CHECKING:
     from roadbed.kube.lint import Fault
     from roadbed.kube.lint.reading import Written
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=False, metavar="JOB|MANIFEST|FOLDER|CHART [VALUES]...")
+@click.argument(
+    "targets", nargs=-1, required=False, metavar="JOB|MANIFEST|FOLDER|CHART [VALUES]...", shell_complete=files
+)
 @click.option("--profile", metavar="NAME", help="Profile for job specs (default: gpu or cpu, by the job).")
 @click.option("--profiles", "profiles_file", type=click.Path(path_type=Path), help="Take profiles from this YAML file.")
 @click.option("--crds", envvar="ROADBED_CRDS", metavar="DIR", help="Folder of CRDs to check against (ROADBED_CRDS).")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from roadbed.cli.store import connection, store_option, tell
+from roadbed.cli.store import advise, connection, store_option, tell
 
 if TYPE_CHECKING:
     from roadbed.runtime.local import LocalState
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 dir_option = click.option(
     "--dir", "folder", type=click.Path(path_type=Path), default=None, help="Folder of the local store and Ray."
 )
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -25,6 +28,10 @@ def local() -> None:
     The folder is --dir, else $ROADBED_LOCAL_DIR, else the nearest .roadbed of this folder and those above. Commands use
     what runs there; without it they start a store and a Ray of their own for their own time. Settings of AWS in the
     environment (AWS_ENDPOINT_URL, AWS_PROFILE, ...) and RAY_ADDRESS come first.
+
+    \b
+    roadbed local up
+    roadbed local status
     """
 
 
@@ -32,38 +39,68 @@ def local() -> None:
 @dir_option
 @click.option("--ray/--no-ray", "with_ray", default=True, help="Also start a Ray head.")
 @click.option("--num-cpus", type=int, default=None, help="CPUs that Ray may use (default: all).")
-def up(folder: Path | None, with_ray: bool, num_cpus: int | None) -> None:
-    """Start the store and Ray, to stay until `roadbed local down`."""
+@json_option
+def up(folder: Path | None, with_ray: bool, num_cpus: int | None, as_json: bool) -> None:
+    """Start the store and Ray, to stay until `roadbed local down`.
+
+    \b
+    roadbed local up
+    roadbed local up --no-ray --dir /data/roadbed
+    """
     from roadbed.runtime.local import up as start
 
-    _tell_state(start(folder, with_ray=with_ray, num_cpus=num_cpus, notify=tell))
+    _print_state(start(folder, with_ray=with_ray, num_cpus=num_cpus, notify=tell), as_json=as_json)
 
 
 @local.command()
 @dir_option
-def down(folder: Path | None) -> None:
-    """End the store and Ray. The data stay."""
+@json_option
+def down(folder: Path | None, as_json: bool) -> None:
+    """End the store and Ray. The data stay.
+
+    \b
+    roadbed local down
+    """
     from roadbed.runtime.local import down as end
     from roadbed.runtime.local import local_folder
 
     where = local_folder(folder)
-    click.echo(f"nothing runs in {where}" if end(folder) is None else f"ended what ran in {where}; the data stay")
+    was_running = end(folder) is not None
+    if as_json:
+        click.echo(json.dumps({"folder": str(where), "was_running": was_running}))
+        return
+    click.echo(f"ended what ran in {where}; the data stay" if was_running else f"nothing runs in {where}")
 
 
 @local.command()
 @dir_option
-def status(folder: Path | None) -> None:
-    """Tell what runs and how other tools reach it. Exit status 1 if nothing runs."""
-    _tell_state(_running(folder))
+@json_option
+def status(folder: Path | None, as_json: bool) -> None:
+    """Tell what runs and how other tools reach it. Exit status 1 if nothing runs.
+
+    \b
+    roadbed local status --json
+    """
+    _print_state(_running(folder), as_json=as_json)
 
 
 @local.command()
 @dir_option
-def env(folder: Path | None) -> None:
-    """Print the variables by which aws, boto3, pyarrow and ray find it, for: eval "$(roadbed local env)"."""
+@json_option
+def env(folder: Path | None, as_json: bool) -> None:
+    """Print the variables by which aws, boto3, pyarrow and ray find it. Secrets are among them.
+
+    \b
+    eval "$(roadbed local env)"
+    roadbed local env --json
+    """
     from roadbed.runtime.local import environment
 
-    for name, value in environment(_running(folder)).items():
+    variables = environment(_running(folder))
+    if as_json:
+        click.echo(json.dumps(variables, indent=1))
+        return
+    for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
@@ -109,7 +146,10 @@ def _running(folder: Path | None) -> LocalState:
     return state
 
 
-def _tell_state(state: LocalState) -> None:
+def _print_state(state: LocalState, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_document(state), indent=1))
+        return
     click.echo(f"folder:    {state.folder}")
     click.echo(f"store:     {state.store.endpoint} (bucket roadbed)" if state.store else "store:     not running")
     if state.ray is None:
@@ -121,5 +161,25 @@ def _tell_state(state: LocalState) -> None:
         click.echo(f"monitor:   {state.monitor.url}")
     for fault in state.faults:
         click.echo(f"fault:     {fault}")
-    click.echo("other tools (aws, boto3, pyarrow, ray) find them after:")
-    click.echo(f'  eval "$(roadbed local env --dir {shlex.quote(str(state.folder))})"')
+    advise("other tools (aws, boto3, pyarrow, ray) find them after:")
+    advise(f'  eval "$(roadbed local env --dir {shlex.quote(str(state.folder))})"')
+
+
+def _document(state: LocalState) -> dict[str, object]:
+    """What runs and where, without the store's secret key."""
+    store, ray = state.store, state.ray
+    return {
+        "folder": str(state.folder),
+        "store": None if store is None else {"endpoint": store.endpoint, "bucket": "roadbed", "pid": store.process.pid},
+        "ray": None
+        if ray is None
+        else {
+            "address": ray.address,
+            "dashboard_url": ray.dashboard_url,
+            "token_path": ray.token_path,
+            "pid": ray.process.pid,
+        },
+        "monitor": None if state.monitor is None else {"url": state.monitor.url, "pid": state.monitor.process.pid},
+        "is_kept": state.is_kept,
+        "faults": state.faults,
+    }

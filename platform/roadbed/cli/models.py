@@ -6,24 +6,37 @@ import getpass
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from roadbed.cli.store import connection, store_option
 from roadbed.cli.table import iou_table
 
+if TYPE_CHECKING:
+    from roadbed.registry.exports import Export
+
 
 @click.group()
 def models() -> None:
-    """The registry: versions of models, and aliases such as champion that name one of them."""
+    """The registry: versions of models, and aliases such as champion that name one of them.
+
+    \b
+    roadbed models list
+    roadbed models promote camvid:3
+    """
 
 
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def list_versions(store: str, as_json: bool) -> None:
-    """List all versions with their scores and aliases."""
+    """List all versions with their scores and aliases.
+
+    \b
+    roadbed models list
+    roadbed models list --store s3://team/roadbed --json
+    """
     from roadbed.registry import Registry
     from roadbed.storage import open_store
 
@@ -40,9 +53,15 @@ def list_versions(store: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("reference")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
-def show(reference: str, store: str) -> None:
-    """Show a version's card: REFERENCE is NAME@ALIAS, NAME:NUMBER or a uri."""
+def show(reference: str, store: str, as_json: bool) -> None:
+    """Show a version's card: REFERENCE is NAME@ALIAS, NAME:NUMBER or a uri.
+
+    \b
+    roadbed models show camvid@champion
+    roadbed models show camvid:3 --json
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -58,6 +77,10 @@ def show(reference: str, store: str) -> None:
         is_here = version.uri.startswith(f"{registry.root.uri}/models/")
         named = registry.aliases(version.name) if is_here else {}
         aliases = [alias for alias, number in named.items() if number == version.number]
+    if as_json:
+        told = {"model": version.name, "version": version.number, "uri": version.uri, "aliases": aliases, "card": card}
+        click.echo(json.dumps(told | {"exports": [_export_document(made) for made in exports]}, indent=1))
+        return
     console = Console(highlight=False)
     scores, model = card["scores"], card["model"]
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -90,9 +113,16 @@ def show(reference: str, store: str) -> None:
 @click.option("--max-class-drop", type=float, default=0.1, show_default=True, help="Allowed drop of any class.")
 @click.option("--force", is_flag=True, help="Promote although a gate is not passed; the history records it.")
 @click.option("--reason", default="", help="Why, for the history.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
-def promote(reference: str, alias: str, force: bool, reason: str, store: str, **limits: float) -> None:
-    """Let an alias name the version REFERENCE (NAME:NUMBER), if it passes the gates."""
+def promote(reference: str, alias: str, force: bool, reason: str, store: str, as_json: bool, **limits: float) -> None:
+    """Let an alias name the version REFERENCE (NAME:NUMBER), if it passes the gates.
+
+    \b
+    roadbed models promote camvid:3
+    roadbed models promote camvid:3 --alias candidate --min-miou 0.6
+    roadbed models promote camvid:2 --force --reason "3 is blind at night"
+    """
     from roadbed.errors import UsageError
     from roadbed.registry import Gates, Registry
     from roadbed.storage import open_store
@@ -105,6 +135,10 @@ def promote(reference: str, alias: str, force: bool, reason: str, store: str, **
         registry.promote(
             version.name, version.number, alias=alias, gates=Gates(**limits), force=force, by=_user(), reason=reason
         )
+    if as_json:
+        told = {"model": version.name, "version": version.number, "alias": alias, "uri": version.uri}
+        click.echo(json.dumps(told, indent=1))
+        return
     click.echo(f"{version.name}@{alias} is now version {version.number}")
 
 
@@ -130,6 +164,7 @@ def promote(reference: str, alias: str, force: bool, reason: str, store: str, **
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to compare with.")
 @click.option("--replace", is_flag=True, help="Export anew what is exported already.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def export(
     reference: str,
@@ -141,6 +176,7 @@ def export(
     max_miou_drop: float,
     threads: int,
     replace: bool,
+    as_json: bool,
     store: str,
 ) -> None:
     """Make the version REFERENCE ready for engines that are faster than torch, if they see what torch sees.
@@ -169,7 +205,7 @@ def export(
         for engine in chosen:
             check_exportable(version, engine, replace=replace)
         part = Dataset.open(dataset or card["dataset"]["uri"]).split(split or card["dataset"]["split"])
-        samples = part.spread(num_frames)
+        samples, documents = part.spread(num_frames), []
         for engine in chosen:
             with WorkProgress(engine) as progress:
 
@@ -186,8 +222,16 @@ def export(
                     threads=threads,
                     replace=replace,
                 )
-            click.echo(f"{engine}: {_export_line(made.report)}")
-            click.echo(f"{made.uri} ({made.num_bytes / 1e6:.0f} MB)")
+            documents.append(_export_document(made))
+            if not as_json:
+                click.echo(f"{engine}: {_export_line(made.report)}")
+                click.echo(f"{made.uri} ({made.num_bytes / 1e6:.0f} MB)")
+    if as_json:
+        click.echo(json.dumps(documents, indent=1))
+
+
+def _export_document(made: Export) -> dict[str, Any]:
+    return {"engine": made.engine, "uri": made.uri, "bytes": made.num_bytes, "report": dict(made.report)}
 
 
 def _export_line(report: Mapping[str, Any]) -> str:

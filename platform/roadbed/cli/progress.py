@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from roadbed.cli.store import is_quiet
 from roadbed.runs import RunStatus
 from roadbed.spec import TrainJob
 from roadbed.words import duration
@@ -20,12 +21,15 @@ LINE_EVERY_S = 15.0
 
 
 class WorkProgress:
-    """One piece of work that is `done` of `total`. On a terminal a bar; elsewhere a line at most every 15 s."""
+    """One piece of work that is `done` of `total`. On a terminal a bar; elsewhere a line at most every 15 s.
+
+    With --quiet nothing.
+    """
 
     def __init__(self, title: str) -> None:
         self._title = title
         # Said here, for rich takes FORCE_COLOR, which notebooks and CI set, for a terminal that redraws.
-        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty())
+        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty(), quiet=is_quiet())
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = _NotedProgress(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roadbed.cli.store import tell
+from roadbed.cli.store import is_quiet, tell
 from roadbed.errors import DataError, RoadbedError
 
 if TYPE_CHECKING:
@@ -36,14 +36,20 @@ class Choice:
 
 @click.command()
 @click.option("--camvid", envvar="CAMVID", default="", metavar="DIR|download|painted", help="Which data to use.")
-@click.option("--spec", type=click.Path(path_type=Path), default=Path("jobs/camvid-quick.yaml"), show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("quickstart"), show_default=True)
+@click.option("--spec", type=click.Path(path_type=Path), default=Path("jobs/camvid-quick.yaml"), show_default=True,
+              help="The job spec to train by.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("quickstart"), show_default=True,
+              help="Folder for pictures.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field of the job spec.")
 def quickstart(camvid: str, spec: Path, output: Path, overrides: tuple[str, ...]) -> None:
     """Prepare data, train on two Ray workers, register the best model and segment pictures, on this machine.
 
     CamVid comes from --camvid DIR (or the environment variable CAMVID); `download` fetches the public frames, `painted`
     draws a small town instead. Without the option it asks, where there is somebody to ask. What exists is used again.
+
+    \b
+    roadbed quickstart
+    roadbed quickstart --camvid painted --set train.epochs=1
     """
     from roadbed.cli.progress import TrainingProgress, WorkProgress
     from roadbed.data.prepare import prepare
@@ -198,6 +204,8 @@ def _say(
     console.print(class_table(card))
     console.print()
     console.print(facts)
+    if is_quiet():
+        return
     console.print()
     console.print("Next:")
     if shutil.which("roadbed") is None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from roadbed.cli.completion import files
 from roadbed.cli.signals import stopped_by_signals
 from roadbed.cli.store import connection, store_option, tell
 
 
 @click.command()
-@click.argument("what", metavar="SPEC|MODEL")
+@click.argument("what", metavar="SPEC|MODEL", shell_complete=files)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field: serve.replicas.max=4.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 for other machines too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")

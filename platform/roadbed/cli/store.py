@@ -52,6 +52,19 @@ def connection(*uris: str, needs_ray: bool = False) -> Iterator[None]:
         yield
 
 
+def is_quiet() -> bool:
+    """Whether results and errors alone are wanted: `roadbed --quiet`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("quiet"))
+
+
 def tell(text: str) -> None:
-    """A line for the person at the terminal, on stderr so that stdout stays for results."""
-    click.echo(text, err=True)
+    """A line for the person at the terminal, on stderr so that stdout stays for results; not with --quiet."""
+    if not is_quiet():
+        click.echo(text, err=True)
+
+
+def advise(text: str) -> None:
+    """What to type next, among the results but none of them; not with --quiet."""
+    if not is_quiet():
+        click.echo(text)

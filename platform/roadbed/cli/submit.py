@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roadbed.cli.store import tell
+from roadbed.cli.store import advise, tell
 from roadbed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ DEFAULT_NAMESPACE = "roadbed"
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (default: the current one).")
 @click.option("--profiles", "profiles_file", type=click.Path(path_type=Path), help="Take profiles from this YAML file.")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Print the manifest, and send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --dry-run that of the manifest.")
 @click.option("--ray-address", metavar="URL", help="A Ray without Kubernetes instead: http://HOST:8265.")
 def submit(
     spec: Path,
@@ -39,6 +40,7 @@ def submit(
     context: str | None,
     profiles_file: Path | None,
     is_dry_run: bool,
+    as_json: bool,
     ray_address: str | None,
 ) -> None:
     """Send the JOB (a YAML file of kind train or tune) to a Kubernetes cluster with the KubeRay operator.
@@ -58,7 +60,7 @@ def submit(
             {"--profile": profile, "--queue": queue, "--namespace": namespace, "--context": context}
             | {"--profiles": profiles_file, "--dry-run": is_dry_run or None}
         )
-        _to_ray(job, ray_address)
+        _to_ray(job, ray_address, as_json=as_json)
         return
 
     def connect() -> Cluster:
@@ -68,9 +70,12 @@ def submit(
 
     chosen = _profile(job, profile, profiles_file, connect, may_be_offline=is_dry_run)
     if is_dry_run:
-        click.echo(_manifest_text(job, chosen, namespace=namespace or _own_namespace(connect)), nl=False)
+        from roadbed.kube.manifest import as_yaml
+
+        manifest = _manifest(job, chosen, namespace=namespace or _own_namespace(connect))
+        click.echo(json.dumps(manifest, indent=1) + "\n" if as_json else as_yaml(manifest), nl=False)
     else:
-        _to_cluster(job, chosen, connect())
+        _to_cluster(job, chosen, connect(), as_json=as_json)
 
 
 def _job(spec: Path, overrides: tuple[str, ...], *, profile: str | None, queue: str | None) -> ClusterJob:
@@ -113,13 +118,7 @@ def _manifest(job: ClusterJob, profile: Profile, *, namespace: str, submission: 
     return manifest
 
 
-def _manifest_text(job: ClusterJob, profile: Profile, *, namespace: str) -> str:
-    from roadbed.kube.manifest import as_yaml
-
-    return as_yaml(_manifest(job, profile, namespace=namespace))
-
-
-def _to_cluster(job: ClusterJob, profile: Profile, cluster: Cluster) -> None:
+def _to_cluster(job: ClusterJob, profile: Profile, cluster: Cluster, *, as_json: bool) -> None:
     from roadbed.kube.records import remove_old_records
     from roadbed.kube.sending import send
 
@@ -127,8 +126,12 @@ def _to_cluster(job: ClusterJob, profile: Profile, cluster: Cluster) -> None:
     manifest = _manifest(job, profile, namespace=cluster.namespace, submission=submission)
     remove_old_records(cluster, notify=tell)
     send(cluster, manifest, notify=tell)
+    if as_json:
+        told = {"name": job.name, "kind": job.kind, "namespace": cluster.namespace, "server": cluster.server}
+        click.echo(json.dumps(told | {"submission": submission}))
+        return
     click.echo(f"RayJob {job.name} is in namespace {cluster.namespace} of {cluster.server}")
-    click.echo(f"next: roadbed jobs show {job.name}; roadbed jobs logs {job.name} --follow")
+    advise(f"next: roadbed jobs show {job.name}; roadbed jobs logs {job.name} --follow")
 
 
 def _own_namespace(connect: Any) -> str:
@@ -149,7 +152,7 @@ def _refuse_beside_ray(options: dict[str, Any]) -> None:
             )
 
 
-def _to_ray(job: ClusterJob, address: str) -> None:
+def _to_ray(job: ClusterJob, address: str, *, as_json: bool) -> None:
     from roadbed.runtime.ray_jobs import submit_to_ray
 
     number = job.workers.num_workers.max
@@ -158,5 +161,9 @@ def _to_ray(job: ClusterJob, address: str) -> None:
         f"{job.workers.gpus_per_worker} GPU{' a trial' if job.kind == 'tune' else ''}"
     )
     submission = submit_to_ray(job, address, submission=secrets.token_hex(8))
+    if as_json:
+        told = {"name": job.name, "kind": job.kind, "ray_address": address, "submission": submission}
+        click.echo(json.dumps(told))
+        return
     click.echo(f"Ray job {submission} is at {address}")
-    click.echo(f"next: ray job logs --address {address} --follow {submission}")
+    advise(f"next: ray job logs --address {address} --follow {submission}")

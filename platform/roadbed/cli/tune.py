@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from roadbed.cli.progress import LINE_EVERY_S
-from roadbed.cli.store import connection, submission_options
+from roadbed.cli.store import advise, connection, is_quiet, submission_options
 
 if TYPE_CHECKING:
     from roadbed.tuning.results import SweepResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--takeover", is_flag=True, help="Replace a start of this sweep that still lives.")
 @click.option("--register", metavar="NAME", help="Publish the best trial under this name (or output.register_as).")
 @click.option("--page", type=click.Path(path_type=Path), help="Write the sweep's report there, as HTML.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @submission_options
 def tune(
     spec: Path,
@@ -29,6 +31,7 @@ def tune(
     takeover: bool,
     register: str | None,
     page: Path | None,
+    as_json: bool,
     submission: str | None,
     wait_s: float,
 ) -> None:
@@ -54,29 +57,39 @@ def tune(
         sweep = Sweep(open_store(job.output.store), job.name)
         with submitted(sweep.run, submission), SweepProgress(job.name, job.tune.trials) as progress:
             swept = complete_sweep(job, takeover=takeover, wait_s=wait_s, notify=progress.say, follow=progress.follow)
-        show_result(swept.result, page)
+        if as_json:
+            version = None if swept.version is None else f"{swept.version.name}:{swept.version.number}"
+            click.echo(json.dumps(swept.result.to_json() | {"version": version}, indent=1))
+        else:
+            print_result(swept.result)
+        if page is not None:
+            write_page(swept.result, page, as_json=as_json)
+        if as_json:
+            return
         if swept.version is not None:
             version = f"{swept.version.name}:{swept.version.number}"
             click.echo(f"version: {version} ({swept.version.uri})")
-            click.echo(f"next: roadbed models promote {version}")
+            advise(f"next: roadbed models promote {version}")
 
 
-def show_result(result: SweepResult, page: Path | None) -> None:
-    """The ranked table on stdout, and the report if a path is given."""
+def print_result(result: SweepResult) -> None:
+    """The ranked table on stdout."""
     from roadbed.cli.table import print_table
-    from roadbed.report.files import replacing
-    from roadbed.report.sweep import sweep_page
     from roadbed.report.sweep_table import sweep_table
 
     print_table(*sweep_table(result))
     click.echo(
         f"epochs: {result.epochs:g} of {result.epochs_planned} that the trials would have taken without being stopped"
     )
-    if page is not None:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(page) as partial:
-            partial.write_text(sweep_page(result), encoding="utf-8")
-        click.echo(f"report: {page}")
+
+
+def write_page(result: SweepResult, page: Path, *, as_json: bool) -> None:
+    """The report at a path, which is told."""
+    from roadbed.report.files import write_text
+    from roadbed.report.sweep import sweep_page
+
+    write_text(page, sweep_page(result))
+    click.echo(f"report: {page}", err=as_json)
 
 
 class SweepProgress:
@@ -89,7 +102,7 @@ class SweepProgress:
         from rich.live import Live
 
         self._name, self._num_trials = name, num_trials
-        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty())
+        self._console = Console(file=sys.stderr, highlight=False, force_terminal=sys.stderr.isatty(), quiet=is_quiet())
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._last_at, self._last_text = 0.0, ""
 

@@ -5,6 +5,7 @@ The kubeconfig is that of kubectl ($KUBECONFIG, else ~/.kube/config); a pod with
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -131,6 +132,24 @@ class Cluster:
         finally:
             response.release_conn()
 
+    def version(self) -> str:
+        """What the API server says of itself: "v1.36.0"."""
+        return str(self._json("GET", "/version").get("gitVersion", "of no known version"))
+
+    def serves(self, version: str) -> set[str]:
+        """The kinds of a group's version ("ray.io/v1") by their plurals; none if the cluster has no such group."""
+        try:
+            listed = self._json("GET", f"/apis/{version}")
+        except NoSuchObjectError:
+            return set()
+        return {str(one["name"]) for one in listed.get("resources") or []}
+
+    def images(self, label: str) -> builtins.list[str]:
+        """The images that Deployments of a label ("a=b") run, in all namespaces that there are."""
+        found = self._json("GET", "/apis/apps/v1/deployments", query={"labelSelector": label})
+        pods = [one["spec"]["template"]["spec"] for one in found.get("items") or []]
+        return [container["image"] for pod in pods for container in pod["containers"]]
+
     def _path(self, kind: str, name: str = "") -> str:
         version = NAMESPACED[kind]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -204,7 +223,7 @@ class Cluster:
         """What an answer that is no success means, and what to do about it."""
         _, _, rest = path.partition(f"/namespaces/{self.namespace}/")
         what = f"{rest}/{name}" if name else rest
-        where = f"{what} in namespace {self.namespace}"
+        where = f"{what} in namespace {self.namespace}" if what else f"{self.server}{path}"
         group = path.split("/")[2] if path.startswith("/apis/") else ""
         if status == 401:
             return ClusterError(
@@ -230,13 +249,18 @@ class Cluster:
 _DEED = {"GET": "read", "POST": "create", "PATCH": "change", "DELETE": "delete"}
 
 
+def find_kubeconfig() -> tuple[str, bool]:
+    """Where the kubeconfig is looked for ($KUBECONFIG, else ~/.kube/config), and whether one is there."""
+    where = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    return where, any(Path(path).is_file() for path in where.split(os.pathsep))
+
+
 def _configure(settings: Any, context: str | None) -> str:
     """Fill `settings` in; the namespace that the kubeconfig's context, or this pod's account, is in."""
     from kubernetes import config
     from kubernetes.config.kube_config import list_kube_config_contexts
 
-    where = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    is_there = any(Path(path).is_file() for path in where.split(os.pathsep))
+    where, is_there = find_kubeconfig()
     try:
         if not is_there and os.environ.get("KUBERNETES_SERVICE_HOST") and context is None:
             config.load_incluster_config(client_configuration=settings)

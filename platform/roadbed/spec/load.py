@@ -105,6 +105,21 @@ def explain(kind: str) -> list[tuple[str, str, str]]:
     return _explain(job_class(kind, origin="explain"), "")
 
 
+def explain_field(kind: str, field: str) -> list[tuple[str, str, str]]:
+    """The rows of `explain` that `field` names: one key ("train.epochs"), its end ("epochs"), or a section ("data").
+
+    Raises UsageError that names the nearest field.
+    """
+    rows = explain(kind)
+    found = [row for row in rows if row[0] == field or row[0].startswith(f"{field}.")]
+    found = found or [row for row in rows if row[0].endswith(f".{field}")]
+    if not found:
+        near = nearest_key(field, [key for key, _, _ in rows])
+        hint = f"did you mean {near}?" if near else f"`roadbed explain {kind}` prints all"
+        raise UsageError(f"explain: a job of kind {kind} has no field {field}; {hint}")
+    return found
+
+
 def differing_keys(ours: Job, theirs: Job, *, ignore: tuple[str, ...]) -> list[str]:
     """Dotted keys whose values differ, but for the keys `ignore` and those under the sections `ignore`."""
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs.model_dump(mode="json"))

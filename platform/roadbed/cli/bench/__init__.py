@@ -15,7 +15,12 @@ from roadbed.cli.bench.tune import tune
 
 @click.group()
 def bench() -> None:
-    """Measure on this machine what the documentation says of speed and memory."""
+    """Measure on this machine what the documentation says of speed and memory.
+
+    \b
+    roadbed bench order
+    roadbed bench loader --json loader.json
+    """
 
 
 for command in (encodings, loader, order, scale, serve, train, tune):

@@ -39,6 +39,9 @@ def encodings(
     """Compare the ways to store frames and masks: bytes, CPU, and cold epochs of the loader behind links.
 
     The datasets stay below the URI of --at (some 1.2 GB for CamVid twice).
+
+    \b
+    roadbed bench encodings --copies 1 --rounds 5 --json encodings.json
     """
     from roadbed.bench.encodings import ENCODINGS, chosen, measure_encodings
     from roadbed.bench.encodings_plot import draw_encodings

@@ -48,6 +48,9 @@ def loader(
 
     Every contender runs in fresh processes: one cold epoch, its caches empty, and two warm ones. The data stays at the
     URI of --at (some 300 MB for CamVid four times) and is used again.
+
+    \b
+    roadbed bench loader --rounds 5 --json loader.json --plot loader.png
     """
     from roadbed.bench.frames import bench_source, prepared
     from roadbed.bench.parts import measure_parts

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(2), help="Samples in a global batch.")
 @figure_options
 def order(uri: str | None, split: str, batch: int, json_path: Path | None, plot: Path | None) -> None:
-    """Measure how well the order mixes the samples of the dataset at URI, or of a synthetic one of long videos."""
+    """Measure how well the order mixes the samples of the dataset at URI, or of a synthetic one of long videos.
+
+    \b
+    roadbed bench order
+    roadbed bench order s3://roadbed/datasets/cityscapes --plot mixing.png
+    """
     from roadbed.bench.order import measure_mixing
     from roadbed.bench.order_plots import draw_mixing
     from roadbed.errors import UsageError

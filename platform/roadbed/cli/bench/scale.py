@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.option("--at", metavar="URI", help="An empty prefix for the synthetic index.  [default: a temporary folder]")
 @figure_options
 def scale(samples: int, ranks: int, at: str | None, json_path: Path | None, plot: Path | None) -> None:
-    """Measure start, memory and order of a synthetic dataset of a million samples, none of whose pixels exist."""
+    """Measure start, memory and order of a synthetic dataset of a million samples, none of whose pixels exist.
+
+    \b
+    roadbed bench scale --samples 10000000 --json scale.json
+    """
     from roadbed.bench.order_plots import draw_scale
     from roadbed.bench.scale import measure_scale
 

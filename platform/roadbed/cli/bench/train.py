@@ -66,6 +66,9 @@ def train(
 
     All take turns of --steps steps. The step alone, on a batch in memory, is the limit of what a loop can reach. Ratios
     come with the bounds in which their median lies with 95 %; ten rounds or more make these narrow.
+
+    \b
+    roadbed bench train --rounds 10 --workers 1 --json train.json
     """
     from roadbed.bench.frames import bench_source, prepared
     from roadbed.bench.train_plot import draw_training

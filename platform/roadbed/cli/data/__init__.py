@@ -15,7 +15,12 @@ from roadbed.cli.data.verify import verify
 
 @click.group()
 def data() -> None:
-    """Prepare datasets in a store, look at them, check and copy them."""
+    """Prepare datasets in a store, look at them, check and copy them.
+
+    \b
+    roadbed data prepare painted s3://roadbed/datasets/town
+    roadbed data show s3://roadbed/datasets/town
+    """
 
 
 for command in (copy, doctor, init, list_all, prepare, show, verify):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from roadbed.cli.completion import files
 from roadbed.cli.data.making import default_threads
 from roadbed.cli.data.splitting import splitting_options, take_splitting
 from roadbed.cli.store import connection
@@ -21,7 +22,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command()
-@click.argument("src", required=False)
+@click.argument("src", required=False, shell_complete=files)
 @click.option("--images", metavar="DIR", help="Frames of a folder of your own.  [default: SRC/images or the like]")
 @click.option("--masks", metavar="DIR", help="Their masks.  [default: SRC/masks or the like]")
 @click.option("--classes", metavar="FILE", help="What the masks hold.  [default: SRC/classes.yaml]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roadbed.cli.data.making import default_threads
-from roadbed.cli.store import connection, store_option, tell
+from roadbed.cli.store import advise, connection, store_option, tell
 
 if TYPE_CHECKING:
     from roadbed.data.parallel import Progress
@@ -28,6 +29,7 @@ CLASSES_SHOWN = 12
 @click.option("--from", "reference", metavar="VERSION", help="Go on from this version: NAME@ALIAS or NAME:NUMBER.")
 @store_option
 @click.option("--rest", metavar="CLASS", help="Class of what no polygon covers.  [default: ignored]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--threads", type=click.IntRange(1), help="[default: one per CPU, at most 8]")
 def init(
     folder: Path,
@@ -36,6 +38,7 @@ def init(
     reference: str | None,
     store: str,
     rest: str | None,
+    as_json: bool,
     threads: int | None,
 ) -> None:
     """Propose classes.yaml, splits.txt and train.yaml for the frames and masks in DIR.
@@ -65,7 +68,16 @@ def init(
             return bars.enter_context(WorkProgress(title)).update
 
         proposal = propose(folder, wishes, num_threads=default_threads(threads), watch=watch)
-    _print(proposal)
+    if as_json:
+        click.echo(json.dumps(_document(proposal), indent=1, ensure_ascii=False))
+    else:
+        _print(proposal)
+
+
+def _document(proposal: Proposal) -> dict[str, object]:
+    told = ("num_pairs", "class_names", "written", "kept", "notes", "steps")
+    places = {"folder": str(proposal.top), "images": proposal.layout.images, "masks": proposal.layout.masks}
+    return places | {name: getattr(proposal, name) for name in told}
 
 
 def _ancestor(reference: str, store: str) -> Ancestor:
@@ -92,6 +104,6 @@ def _print(proposal: Proposal) -> None:
         click.echo(f"written: {', '.join(proposal.written)}")
     if proposal.kept:
         click.echo(f"there already, left as it is: {', '.join(proposal.kept)}")
-    click.echo("next:")
+    advise("next:")
     for step in proposal.steps:
-        click.echo(f"  {step}")
+        advise(f"  {step}")

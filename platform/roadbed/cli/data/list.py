@@ -23,6 +23,10 @@ def list_all(uri: str | None, as_json: bool, store: str) -> None:
     """List the datasets below URI.
 
     URI is datasets/ in the store where it is not given. Nothing but dataset.json files is read.
+
+    \b
+    roadbed data list
+    roadbed data list s3://team/datasets --json
     """
     from roadbed.data.catalog import list_datasets
     from roadbed.storage import open_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,9 @@ def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="How masks are stored, without loss.",
         ),
-        click.option("--samples-per-shard", type=click.IntRange(1), default=32, show_default=True),
+        click.option(
+            "--samples-per-shard", type=click.IntRange(1), default=32, show_default=True, help="Samples in a tar."
+        ),
         click.option("--threads", type=click.IntRange(1), help=f"[default: one per CPU, at most {MOST_THREADS}]"),
         click.option(
             "--workers",
@@ -48,6 +51,7 @@ def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Work on N CPUs of the Ray cluster of RAY_ADDRESS, or of this machine, instead of in threads.",
         ),
         click.option("--replace", is_flag=True, help="Put it in the place of another dataset at DEST."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )
     for option in reversed(options):
         function = option(function)
@@ -61,6 +65,7 @@ def make_dataset(
     threads: int | None,
     workers: int | None,
     replace: bool,
+    as_json: bool,
     **encoding: Any,
 ) -> None:
     """Make the dataset of `source` at `dest` with a bar, and say what there is now.
@@ -87,7 +92,12 @@ def make_dataset(
         dataset = prepare_dataset(
             source, open_store(dest), options=options, mapper=mapper, replace=replace, progress=follow
         )
-    counts = ", ".join(f"{split.num_samples} {name}" for name, split in dataset.splits.items())
+    samples = {name: split.num_samples for name, split in dataset.splits.items()}
+    if as_json:
+        told = {"uri": dataset.uri, "digest": dataset.digest, "is_new": was_made, "samples": samples}
+        click.echo(json.dumps(told, indent=1))
+        return
+    counts = ", ".join(f"{count} {name}" for name, count in samples.items())
     what = "prepared" if was_made else "already prepared, used as it is"
     click.echo(f"{dataset.uri}: {counts} samples {what}; digest {dataset.digest}")
 

@@ -19,6 +19,10 @@ def prepare() -> None:
 
     Sources are folders or s3:// prefixes. A dataset that is there already, of the same source and options, is used as
     it is.
+
+    \b
+    roadbed data prepare painted s3://roadbed/datasets/town
+    roadbed data prepare camvid CAMVID_FOLDER s3://roadbed/datasets/camvid
     """
 
 
@@ -59,6 +63,10 @@ def camvid(src: str, dest: str, classes: str, holdout: float, **shared: Any) -> 
 
     SRC is in SegNet's arrangement (train/, trainannot/, ...), the original one (701_StillsRaw_full/,
     LabeledApproved_full/) or a common variant of it (train/, train_labels/, ... or images/, labels/).
+
+    \b
+    roadbed data prepare camvid CAMVID_FOLDER s3://roadbed/datasets/camvid
+    roadbed data prepare camvid s3://raw/camvid s3://roadbed/datasets/camvid32 --classes 32 --workers 8
     """
     from roadbed.data.labels import CAMVID_11, CAMVID_32
     from roadbed.data.sources.camvid import CamvidSource
@@ -103,6 +111,10 @@ def cityscapes(
     """Cityscapes from SRC, a folder or s3:// prefix that holds leftImg8bit/ and gtFine/.
 
     Frames are stored whole (2048x1024), resized, or as tiles.
+
+    \b
+    roadbed data prepare cityscapes CITYSCAPES_FOLDER s3://roadbed/datasets/cityscapes
+    roadbed data prepare cityscapes s3://raw/cityscapes s3://roadbed/datasets/half --resize 1024x512
     """
     from roadbed.data.labels import CITYSCAPES_19, CITYSCAPES_30
     from roadbed.data.sources.cityscapes import CityscapesSource
@@ -132,6 +144,10 @@ def folder(dest: str, images: str, masks: str, classes: str, mask_suffix: str | 
 
     Splits come from folders named train/, val/ and test/ under both, from lists, or from shares. Shares keep sequences
     whole, so that near-duplicates do not get into two splits.
+
+    \b
+    roadbed data prepare folder s3://roadbed/datasets/own --images own/images --masks own/masks \
+        --classes own/classes.yaml
     """
     from roadbed.data.sources.folder import FolderSource
 
@@ -169,7 +185,12 @@ def _tell_all(notes: Sequence[str]) -> None:
 @click.option("--size", callback=_size, default="480x360", show_default=True, metavar="WxH", help="Pixels of a frame.")
 @making_options
 def painted(dest: str, train: int, val: int, seed: int, size: tuple[int, int], **shared: Any) -> None:
-    """A painted town with CamVid's 11 classes; needs no download."""
+    """A painted town with CamVid's 11 classes; needs no download.
+
+    \b
+    roadbed data prepare painted s3://roadbed/datasets/town
+    roadbed data prepare painted town --train 20 --val 5 --size 240x180
+    """
     from roadbed.data.sources.painted import PaintedSource
 
     make_dataset(PaintedSource({"train": train, "val": val}, seed=seed, size_px=size), dest, **shared)

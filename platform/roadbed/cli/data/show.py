@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from roadbed.cli.completion import files
 from roadbed.cli.store import connection
 from roadbed.cli.table import print_table
 
@@ -15,11 +18,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("uri")
+@click.argument("uri", shell_complete=files)
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a contact sheet, a PNG file.")
 @click.option("--split", help="The split on the sheet.  [default: train]")
-def show(uri: str, sheet: Path | None, split: str | None) -> None:
-    """Print splits, counts and the classes' shares of pixels; with --sheet draw frames with their masks."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(uri: str, sheet: Path | None, split: str | None, as_json: bool) -> None:
+    """Print splits, counts and the classes' shares of pixels; with --sheet draw frames with their masks.
+
+    \b
+    roadbed data show s3://roadbed/datasets/camvid
+    roadbed data show s3://roadbed/datasets/camvid --sheet sheet.png --split val
+    """
     from roadbed.data.dataset import Dataset
     from roadbed.data.sheet import draw_sheet
     from roadbed.errors import UsageError
@@ -29,12 +38,37 @@ def show(uri: str, sheet: Path | None, split: str | None) -> None:
     with connection(uri):
         dataset = Dataset.open(uri)
         chosen = dataset.split(split) if split else next(iter(dataset.splits.values()))
-        _print_dataset(dataset)
+        if as_json:
+            click.echo(json.dumps(_document(dataset), indent=1, ensure_ascii=False))
+        else:
+            _print_dataset(dataset)
         if sheet is not None:
             picture = draw_sheet(dataset, chosen)
             sheet.parent.mkdir(parents=True, exist_ok=True)
             picture.save(sheet)
-            click.echo(f"\ncontact sheet of {chosen.name}: {sheet}")
+            click.echo(f"\ncontact sheet of {chosen.name}: {sheet}", err=as_json)
+
+
+def _document(dataset: Dataset) -> dict[str, object]:
+    source, options = dataset.manifest.source, dataset.manifest.options
+    splits = {
+        name: {
+            "samples": split.num_samples,
+            "shards": len(split.shards),
+            "bytes": sum(shard.num_bytes for shard in split.shards),
+            "pixels": dict(zip(dataset.label_space.class_names, map(int, split.class_pixels), strict=True)),
+            "ignored_pixels": int(split.ignored_pixels),
+        }
+        for name, split in dataset.splits.items()
+    }
+    return {
+        "uri": dataset.uri,
+        "digest": dataset.digest,
+        "source": {"kind": source.kind, "fingerprint": source.fingerprint},
+        "options": asdict(options),
+        "label_space": dataset.label_space.name,
+        "splits": splits,
+    }
 
 
 def _print_dataset(dataset: Dataset) -> None:

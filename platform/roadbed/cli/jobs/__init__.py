@@ -14,7 +14,12 @@ from roadbed.cli.jobs.why import why
 
 @click.group()
 def jobs() -> None:
-    """Jobs on a Kubernetes cluster: how they stand, why they wait or failed, their logs; stop and resume them."""
+    """Jobs on a Kubernetes cluster: how they stand, why they wait or failed, their logs; stop and resume them.
+
+    \b
+    roadbed jobs list
+    roadbed jobs why camvid-quick
+    """
 
 
 for command in (list_all, logs, resume, show, stop, why):

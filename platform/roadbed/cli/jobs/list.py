@@ -22,7 +22,12 @@ PLAIN_WIDTH = 200  # Of a line that no terminal shows.
 @cluster_options
 @job_store_option
 def list_all(namespace: str | None, context: str | None, as_json: bool, store: str | None) -> None:
-    """List the jobs of a namespace, the newest first; one whose run gives no heartbeat is shown as lost."""
+    """List the jobs of a namespace, the newest first; one whose run gives no heartbeat is shown as lost.
+
+    \b
+    roadbed jobs list
+    roadbed jobs list --namespace vision --json
+    """
     from roadbed.kube.gather import Snapshot, all_jobs
     from roadbed.kube.jobs import view_of
 

@@ -38,7 +38,12 @@ def logs(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """Print the log of a job's driver while its pods are there, afterwards what its run has left in the store."""
+    """Print the log of a job's driver while its pods are there, afterwards what its run has left in the store.
+
+    \b
+    roadbed jobs logs camvid-quick --follow
+    roadbed jobs logs camvid-quick --pod camvid-quick-abcde-worker-fghij --tail 100
+    """
     from roadbed.kube.gather import find_job
 
     cluster = connect(context, namespace)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from roadbed.cli.jobs.known import Runs, cluster_options, connect, job_store_option
-from roadbed.cli.store import DEFAULT_STORE, tell
+from roadbed.cli.store import DEFAULT_STORE, advise, tell
 from roadbed.errors import NoSuchObjectError, RoadbedError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def resume(
     """Send a job that has ended, or was stopped, once more: its run goes on from its last checkpoint.
 
     The spec is that of the job, or of the run in the store where the job is gone. To change it, `roadbed submit` it.
+
+    \b
+    roadbed jobs resume camvid-quick
+    roadbed jobs resume camvid-quick --profile gpu
     """
     from roadbed.kube.gather import find_job
 
@@ -54,7 +58,7 @@ def resume(
         click.echo(json.dumps({"name": name, "namespace": cluster.namespace, "how": how}))
         return
     click.echo(f"{name}: {how}; its run goes on from its last checkpoint")
-    click.echo(f"next: roadbed jobs show {name}; roadbed jobs logs {name} --follow")
+    advise(f"next: roadbed jobs show {name}; roadbed jobs logs {name} --follow")
 
 
 def _check_may_resume(rayjob: Object, store: str | None) -> None:

@@ -23,7 +23,11 @@ NUM_EVENTS = 5
 @cluster_options
 @job_store_option
 def show(name: str, namespace: str | None, context: str | None, as_json: bool, store: str | None) -> None:
-    """Show a job: its state, its run, its pods, and what happened to them last."""
+    """Show a job: its state, its run, its pods, and what happened to them last.
+
+    \b
+    roadbed jobs show camvid-quick
+    """
     from roadbed.kube.jobs import view_of
 
     facts = facts_of(connect(context, namespace), name, store)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roadbed.cli.jobs.known import Runs, cluster_options, connect, facts_of, job_store_option
-from roadbed.cli.store import tell
+from roadbed.cli.store import advise, tell
 from roadbed.errors import NoSuchObjectError, RoadbedError
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def stop(
 
     A run that does not save in time has its pods' own grace besides. A job that does not train yet, or has ended, is
     taken away at once, and its pods with it.
+
+    \b
+    roadbed jobs stop camvid-quick
+    roadbed jobs stop camvid-quick --grace-s 300
     """
     from roadbed.kube.jobs import state_of
 
@@ -53,7 +57,7 @@ def stop(
     saved = ", its run saved what it did" if is_saved else ""
     click.echo(f"{name}: {'taken away' if facts.is_over else 'stopped'} (it was {was}){saved}")
     if facts.run_status is not None and facts.run_status.state != "finished":
-        click.echo(f"next: roadbed jobs resume {name}")
+        advise(f"next: roadbed jobs resume {name}")
 
 
 def _let_save(facts: JobFacts, runs: Runs, *, grace_s: float) -> bool:

@@ -15,7 +15,11 @@ from roadbed.words import duration
 @cluster_options
 @job_store_option
 def why(name: str, namespace: str | None, context: str | None, as_json: bool, store: str | None) -> None:
-    """Say why a job waits or failed, the likeliest reason first, and what to do about each."""
+    """Say why a job waits or failed, the likeliest reason first, and what to do about each.
+
+    \b
+    roadbed jobs why camvid-quick
+    """
     from roadbed.kube.jobs import view_of
 
     view = view_of(facts_of(connect(context, namespace), name, store))

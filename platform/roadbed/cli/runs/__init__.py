@@ -14,7 +14,12 @@ from roadbed.cli.runs.show import show
 
 @click.group()
 def runs() -> None:
-    """Training runs: what state they are in, what they logged, how they compare."""
+    """Training runs: what state they are in, what they logged, how they compare.
+
+    \b
+    roadbed runs list
+    roadbed runs show camvid-quick
+    """
 
 
 for command in (compare, curves, list_all, logs, metrics, report, show):

@@ -26,6 +26,10 @@ def compare(names: tuple[str, ...], as_json: bool, output: Path | None, store: s
     """Set runs beside each other: figures, the fields of their specs that differ, IoU per class.
 
     Differences (in brackets, in points) are to the first run.
+
+    \b
+    roadbed runs compare camvid-quick camvid-best
+    roadbed runs compare camvid-quick camvid-best -o curves.png
     """
     from roadbed.cli.runs.existing import existing_run
     from roadbed.errors import UsageError

@@ -16,7 +16,11 @@ from roadbed.cli.store import connection, store_option
 )
 @store_option
 def curves(name: str, output: Path | None, store: str) -> None:
-    """Draw loss, learning rate, mIoU and the classes' IoU over the steps."""
+    """Draw loss, learning rate, mIoU and the classes' IoU over the steps.
+
+    \b
+    roadbed runs curves camvid-quick -o curves.svg
+    """
     from roadbed.cli.runs.existing import existing_run
     from roadbed.errors import NotFoundError
     from roadbed.report.curves import draw_curves

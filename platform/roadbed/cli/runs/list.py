@@ -14,7 +14,12 @@ from roadbed.cli.store import connection, store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def list_all(store: str, as_json: bool) -> None:
-    """List all runs; one whose heartbeat stopped is shown as lost."""
+    """List all runs; one whose heartbeat stopped is shown as lost.
+
+    \b
+    roadbed runs list
+    roadbed runs list --json
+    """
     from dataclasses import asdict
 
     from rich.console import Console

@@ -21,9 +21,15 @@ POLL_S = 3.0
 @click.command()
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes (with every checkpoint) until the run ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines: at, level, text.")
 @store_option
-def logs(name: str, store: str, follow: bool) -> None:
-    """Print what a run logged, over all its attempts."""
+def logs(name: str, store: str, follow: bool, as_json: bool) -> None:
+    """Print what a run logged, over all its attempts.
+
+    \b
+    roadbed runs logs camvid-quick
+    roadbed runs logs camvid-quick --follow
+    """
     from roadbed.cli.runs.existing import existing_run
 
     with connection(store):
@@ -32,9 +38,9 @@ def logs(name: str, store: str, follow: bool) -> None:
         is_going = follow
         while is_going:
             is_going = _is_running(run)  # asked first: what its end wrote is there when it is read
-            _print(run.new_segments("log", seen))
+            _print(run.new_segments("log", seen), as_json=as_json)
             time.sleep(POLL_S if is_going else 0)
-        _print(run.new_segments("log", seen))
+        _print(run.new_segments("log", seen), as_json=as_json)
 
 
 @click.command()
@@ -44,7 +50,11 @@ def logs(name: str, store: str, follow: bool) -> None:
 )
 @store_option
 def metrics(name: str, output: Path | None, store: str) -> None:
-    """Print a run's metrics as JSON lines: every step and evaluation once, over all attempts that count."""
+    """Print a run's metrics as JSON lines: every step and evaluation once, over all attempts that count.
+
+    \b
+    roadbed runs metrics camvid-quick -o metrics.jsonl
+    """
     from roadbed.cli.runs.existing import existing_run
 
     with connection(store):
@@ -65,7 +75,10 @@ def _is_running(run: Run) -> bool:
     return status is not None and status.state == "running"
 
 
-def _print(lines: list[dict[str, Any]]) -> None:
+def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
     for line in lines:
+        if as_json:
+            click.echo(json.dumps(line, ensure_ascii=False))
+            continue
         at = datetime.fromtimestamp(line["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         click.echo(f"{at} {line['level']:<7} {line['text']}")

@@ -19,6 +19,9 @@ def report(name: str, output: Path | None, store: str) -> None:
     """Write a run as a page: scores, curves, classes, what was trained on what, and where the time went.
 
     The page needs nothing beside itself. `roadbed evaluate` makes one of what a version sees.
+
+    \b
+    roadbed runs report camvid-quick -o report.html
     """
     from roadbed.cli.runs.existing import existing_run
     from roadbed.report.files import write_text

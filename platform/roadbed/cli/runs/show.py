@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def show(name: str, store: str, as_json: bool) -> None:
-    """Show a run: its state, speed, attempts, checkpoints, evaluations, and the classes of the best one."""
+    """Show a run: its state, speed, attempts, checkpoints, evaluations, and the classes of the best one.
+
+    \b
+    roadbed runs show camvid-quick
+    """
     from rich.console import Console
 
     from roadbed.cli.runs.existing import existing_run

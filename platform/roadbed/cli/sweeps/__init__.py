@@ -12,14 +12,23 @@ from roadbed.cli.store import connection, store_option
 
 @click.group()
 def sweeps() -> None:
-    """Sweeps: what state they are in, and what their trials came to."""
+    """Sweeps: what state they are in, and what their trials came to.
+
+    \b
+    roadbed sweeps list
+    roadbed sweeps show camvid-tune --page sweep.html
+    """
 
 
 @sweeps.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def list_all(store: str, as_json: bool) -> None:
-    """List all sweeps; one whose heartbeat stopped is shown as lost."""
+    """List all sweeps; one whose heartbeat stopped is shown as lost.
+
+    \b
+    roadbed sweeps list --json
+    """
     from roadbed.cli.table import print_table
     from roadbed.storage import open_store
     from roadbed.tuning.sweep import Sweep, list_sweeps
@@ -49,8 +58,13 @@ def list_all(store: str, as_json: bool) -> None:
 @click.option("--page", type=click.Path(path_type=Path), help="Write the sweep's report there, as HTML.")
 @store_option
 def show(name: str, store: str, as_json: bool, page: Path | None) -> None:
-    """Show a sweep: its trials by rank, rebuilt from what lies in the store."""
-    from roadbed.cli.tune import show_result
+    """Show a sweep: its trials by rank, rebuilt from what lies in the store.
+
+    \b
+    roadbed sweeps show camvid-tune
+    roadbed sweeps show camvid-tune --page sweep.html
+    """
+    from roadbed.cli.tune import print_result, write_page
     from roadbed.storage import open_store
     from roadbed.tuning.sweep import Sweep, read_result
 
@@ -58,5 +72,7 @@ def show(name: str, store: str, as_json: bool, page: Path | None) -> None:
         result = read_result(Sweep(open_store(store), name))
         if as_json:
             click.echo(json.dumps(result.to_json(), indent=1))
-            return
-        show_result(result, page)
+        else:
+            print_result(result)
+        if page is not None:
+            write_page(result, page, as_json=as_json)

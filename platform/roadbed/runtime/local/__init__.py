@@ -13,7 +13,7 @@ SeaweedFS (`weed`) and Ray are child processes; neither is imported here. Nothin
 
 from __future__ import annotations
 
-from roadbed.runtime.local.connect import connected
+from roadbed.runtime.local.connect import StoreSource, connected, store_source
 from roadbed.runtime.local.folder import local_folder
 from roadbed.runtime.local.lifecycle import down, status, up
 from roadbed.runtime.local.metrics import metrics_urls
@@ -26,6 +26,7 @@ __all__ = [
     "Process",
     "RayHead",
     "StoreServer",
+    "StoreSource",
     "connected",
     "down",
     "environment",
@@ -34,5 +35,6 @@ __all__ = [
     "metrics_urls",
     "monitored",
     "status",
+    "store_source",
     "up",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from roadbed.runtime.local.folder import Use, changing, local_folder
 from roadbed.runtime.local.lifecycle import look, silent, start_missing, stop_all
@@ -27,6 +28,8 @@ _AWS_VARIABLES = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
 _POD_VARIABLE = "KUBERNETES_SERVICE_HOST"
+
+StoreSource = Literal["environment", "local", "files", "own"]
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def connected(
     machine of one's own that one listens on loopback only.
     """
     place = local_folder(folder)
-    is_told = not only_local and any(os.environ.get(name) for name in (*_AWS_VARIABLES, _POD_VARIABLE))
+    is_told = not only_local and _is_told()
     with _terminated_as_exit():
         state, use = None, None
         try:
@@ -59,6 +62,16 @@ def connected(
         finally:
             if use is not None:
                 _leave(place, use)
+
+
+def store_source(folder: Path | str | None = None) -> StoreSource:
+    """Where `connected` would find a store: the environment, what runs locally, ~/.aws, or one of its own."""
+    if _is_told():
+        return "environment"
+    found = look(local_folder(folder))
+    if found is not None and found.store is not None:
+        return "local"
+    return "files" if _has_aws_files() else "own"
 
 
 def _local_store(
@@ -98,6 +111,10 @@ def _wanted(place: Path, store: LocalState | None, *, needs_ray: bool, only_loca
         else:
             wanted |= {"RAY_ADDRESS": None, **LOOPBACK_ONLY}
     return wanted
+
+
+def _is_told() -> bool:
+    return any(os.environ.get(name) for name in (*_AWS_VARIABLES, _POD_VARIABLE))
 
 
 def _has_aws_files() -> bool:
