@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 # What writes files that were named, prints a script or JSON lines by itself, or goes on until somebody stops it.
 WITHOUT_JSON = {
-    *("completion", "exporter", "predict", "quickstart", "runs curves", "runs metrics", "runs report", "serve"),
+    *("completion", "exporter", "local monitor", "quickstart", "runs curves", "runs metrics", "runs report", "serve"),
 }
 
 

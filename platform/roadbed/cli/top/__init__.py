@@ -36,7 +36,7 @@ def top(url: str, metrics: str | None, every_s: float, once: bool, as_json: bool
 
     \b
     roadbed top
-    roadbed top --once --json | jq '.runs[] | [.name, .state, .miou]'
+    roadbed top --once --json | jq .runs
     kubectl port-forward svc/prometheus-operated 9090 & roadbed top --metrics http://127.0.0.1:9090
     """
     from rich.console import Console
