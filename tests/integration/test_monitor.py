@@ -15,9 +15,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,23 +130,27 @@ def endpoint() -> Iterator[str]:
 
 
 @contextmanager
-def load(url: str) -> Iterator[None]:
-    """Pictures now and then, and bodies that are none."""
+def meanwhile(do: Callable[[], object], *, every_s: float) -> Iterator[None]:
+    """Do something again and again for the time of the block."""
     stopped = threading.Event()
 
-    def keep_asking() -> None:
-        body = saved(pixels(120, 160))
-        while not stopped.wait(0.2):
-            for one in (body, b"no picture"):
-                post(f"{url}/v1/segment", one)
+    def keep_doing() -> None:
+        while not stopped.wait(every_s):
+            do()
 
-    thread = threading.Thread(target=keep_asking)
+    thread = threading.Thread(target=keep_doing)
     thread.start()
     try:
         yield
     finally:
         stopped.set()
         thread.join()
+
+
+def ask(url: str) -> None:
+    """For the mask of a picture, and of what is none."""
+    for body in (saved(pixels(120, 160)), b"no picture"):
+        post(f"{url}/v1/segment", body)
 
 
 def post(url: str, body: bytes) -> int:
@@ -193,7 +198,7 @@ def lived(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Watched
     card = {"dataset": {"uri": ROOT, "digest": "0" * 64, "split": "val", "class_shares": SHARES}}
     scores = SCORES | {"iou_per_class": {"Sky": 0.9}}
     promote(registry, publish(registry, scores=scores, **card))
-    with endpoint() as url, load(url):
+    with endpoint() as url, meanwhile(partial(ask, url), every_s=0.2):
         train_and_lose_a_worker(folder)
         promote(registry, publish(registry, seed=1, scores=scores, **card))
         sweep(folder)
@@ -288,7 +293,7 @@ def test_kills_raise_the_alerts_of_their_runbooks(lived: Watched, tmp_path: Path
             os.kill(driver.workers()[0], signal.SIGKILL)
         asked.until(lambda: asked.alerts().get("RoadbedRunRestarts") == "firing", "the alert of restarts")
         driver.kill()
-        with haunted(lived.head_pid), frozen(lived.store_pid):
+        with meanwhile(partial(kill_replicas, lived.head_pid), every_s=1), frozen(lived.store_pid):
             for alert in ("RoadbedStoreErrors", "RoadbedEndpointReplicas"):
                 asked.until(lambda alert=alert: asked.alerts().get(alert) == "pending", alert)
                 asked.until(lambda alert=alert: asked.alerts().get(alert) == "firing", alert, patience_s=420)
@@ -296,24 +301,11 @@ def test_kills_raise_the_alerts_of_their_runbooks(lived: Watched, tmp_path: Path
         asked.until(lambda: "RoadbedStoreErrors" not in asked.alerts(), "the store to be well again")
 
 
-@contextmanager
-def haunted(head_pid: int) -> Iterator[None]:
-    """Replicas of our own Ray are killed as soon as they come."""
-    stopped = threading.Event()
-
-    def keep_killing() -> None:
-        while not stopped.wait(1):
-            for pid in replicas_below(head_pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=keep_killing)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+def kill_replicas(head_pid: int) -> None:
+    """Of our own Ray."""
+    for pid in replicas_below(head_pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
