@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,8 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A store, a Ray and `roadbed local monitor` of the test's own, for it kills parts of them."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not there: `apt-get install prometheus` brings it")
     folder = tmp_path_factory.mktemp("watched") / "local"
     state = local.up(folder, num_cpus=4)
     since = time.time()
