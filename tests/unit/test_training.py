@@ -13,6 +13,7 @@ import torch
 from roadbed.data.dataset import Dataset
 from roadbed.data.prepare import PrepareOptions, prepare
 from roadbed.errors import StoreError, UsageError
+from roadbed.registry import Registry
 from roadbed.runs import Attempt, Run
 from roadbed.runtime.train import begin_run
 from roadbed.spec import TrainJob, parse_job
@@ -22,8 +23,9 @@ from roadbed.training.checkpoint import newest_whole_checkpoint, read_checkpoint
 from roadbed.training.group import Group
 from roadbed.training.loop import Training
 from roadbed.training.precision import choose_precision
+from roadbed.training.publish import WEIGHTS, publish_best
 from sinks import Counted
-from support import BlocksSource, blocks_dataset, blocks_job
+from support import SMALL_MODEL, BlocksSource, blocks_dataset, blocks_job
 
 
 class Killed(BaseException):
@@ -78,6 +80,19 @@ def test_it_learns_and_leaves_a_whole_run(root: Path) -> None:
     assert [ref.step for ref in pointer.checkpoints] == [40, 38]
     assert pointer.best is not None
     assert pointer.best.score == max(line["miou"] for line in evaluations)
+
+
+def test_it_is_published_once_beside_versions_of_which_less_is_known(root: Path) -> None:
+    job = blocks_job(root, SMALL_MODEL)
+    run_attempt(job, Group())
+    run, registry = run_of(job), Registry(open_store(job.output.store))
+    dataset = Dataset.open(f"{root}/blocks")
+    registry.publish("blocks", {"notes.txt": b"by hand"}, {})
+    version, is_new = publish_best(job, run, dataset, registry, name="blocks")
+    assert (version.number, is_new) == (2, True)
+    registry.publish("blocks", {WEIGHTS: version.get(WEIGHTS)}, {})
+    version, is_new = publish_best(job, run, dataset, registry, name="blocks")
+    assert (version.number, is_new) == (2, False)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 5])

@@ -17,12 +17,12 @@ from textwrap import shorten
 from typing import Any
 
 from roadbed.errors import RoadbedError, UsageError
+from roadbed.runtime.local.head import STARTUPS_PER_CPU
 from roadbed.runtime.local.processes import free_ports
 from roadbed.runtime.local.variables import variables_set
 from roadbed.spec import WorkersSpec
 
 PROBE_TIMEOUT_S = 10.0
-STARTUPS_PER_CPU = 4
 # What `roadbed submit` tells the head of a cluster that grows with what is asked of it.
 MAY_GROW_TO = {"CPU": "ROADBED_CLUSTER_CPUS", "GPU": "ROADBED_CLUSTER_GPUS"}
 
@@ -73,7 +73,6 @@ def ray_connection(*, num_cpus: int, needs_state: bool = False) -> Iterator[dict
             }
             if needs_state:
                 port = free_ports(1)[0]
-                # A sweep has more processes than CPUs, most of which wait; of that Ray would warn on the terminal.
                 startups = str(STARTUPS_PER_CPU * settings["num_cpus"])
                 needed = {"RAY_GCS_SERVER_PORT": str(port), "RAY_worker_maximum_startup_concurrency": startups}
                 stack.enter_context(variables_set(needed))

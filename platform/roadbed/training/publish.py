@@ -49,8 +49,8 @@ def publish_best(
     entry = get_json(folder, "manifest.json")["files"]["ema.safetensors"]
     for number in reversed(registry.versions(name)):
         version = registry.resolve(f"{name}:{number}")
-        card = version.card()
-        if card["weights_sha256"] == entry["sha256"] and card["run"]["uri"] == run.uri:
+        is_same = WEIGHTS in version.files and version.sha256(WEIGHTS) == entry["sha256"]
+        if is_same and version.card().get("run", {}).get("uri") == run.uri:
             return version, False
     weights = folder.get("ema.safetensors", sha256=entry["sha256"])
     state = get_json(folder, "state.json")

@@ -17,6 +17,8 @@ from roadbed.runtime.serve_variables import SERVE_VARIABLES
 
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 5.0
+STARTUPS_PER_CPU = 4
+"""A sweep has more processes than CPUs, most of which wait; of more at once Ray would warn on the terminal."""
 # A unix socket's path has at most 107 characters; Ray appends some 64 for session and socket
 # ("/session_2026-11-24_11-07-41_678810_4194304/sockets/plasma_store").
 _MAX_SCRATCH_PATH = 40
@@ -73,6 +75,7 @@ def start_head(
         **LOOPBACK_ONLY,
         **SERVE_VARIABLES,
         **{name: str(port) for name, port in zip(_PORT_VARIABLES, numbers[len(ports) :], strict=True)},
+        "RAY_worker_maximum_startup_concurrency": str(STARTUPS_PER_CPU * (num_cpus or os.cpu_count() or 1)),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
     }
