@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pages import Page, checked_page
 from roadbed.report.run import RunStory, run_page
 from roadbed.runs import Run, RunFigures
+from roadbed.runtime.train import begin_run
 from roadbed.spec import dump_job
 from roadbed.storage import open_store
-from support import Clock, blocks_job
+from roadbed.training.attempt import run_attempt
+from roadbed.training.group import Group
+from support import SMALL_MODEL, Clock, blocks_dataset, blocks_job
 
 Roadbed = Callable[..., tuple[int, str, str]]
 HOSTILE = "<script>alert('x')</script>\"&amp; $\\frac{a}$ ]]> \x1b[31m\n\x00 日本 https://evil.example/"
@@ -126,6 +130,33 @@ def test_the_command(tmp_path: Path, roadbed: Roadbed) -> None:
     assert out == f"report: {path}\n"
     checked_page(path.read_text())
     assert roadbed("runs", "report", "none", "--store", f"file://{tmp_path}")[0] == 1
+
+
+def test_frames_of_the_best_checkpoint_are_on_it_if_asked_for(tmp_path: Path, roadbed: Roadbed) -> None:
+    torch.set_num_threads(1)
+    blocks_dataset(f"file://{tmp_path}/blocks", val=3)
+    job = blocks_job(tmp_path, SMALL_MODEL)
+    begin_run(job, Run(open_store(job.output.store), job.name))
+    run_attempt(job, Group())
+    path = tmp_path / "page.html"
+    words = ("runs", "report", "blocks", "-o", path, "--store", f"file://{tmp_path}", "--frames")
+    status, _, err = roadbed(*words)
+    assert status == 0, err
+    page = checked_page(path.read_text())
+    assert path.read_text().count("<img ") == 3 * 4
+    for heading in ("How it went", "What is taken for what", "Is it as sure as it is right?"):
+        assert heading in page.text, heading
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_run_without_an_evaluation_has_no_frames_to_show(tmp_path: Path, roadbed: Roadbed) -> None:
+    blocks_dataset(f"file://{tmp_path}/blocks", val=3)
+    written(tmp_path, evaluations=False)
+    path = tmp_path / "page.html"
+    status, _, err = roadbed("runs", "report", "blocks", "-o", path, "--store", f"file://{tmp_path}", "--frames")
+    assert status == 1
+    assert "no evaluated checkpoint" in err
+    assert not path.exists()
 
 
 def test_a_run_without_a_metric_line(tmp_path: Path, roadbed: Roadbed) -> None:

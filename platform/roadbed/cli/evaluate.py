@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,7 +118,7 @@ def evaluate(
     check_reach(workers, (store, model, other or "", dataset))
     with connection(store, model, other or "", dataset, needs_ray=workers is not None):
         registry, data = Registry(open_store(store)), Dataset.open(dataset)
-        subjects = [_Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
+        subjects = [Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
         engines = [subject.scoring.engine for subject in subjects]
         num_threads = default_threads(*engines) if threads is None or ONE_AT_A_TIME in engines else threads
         worked = _workers_words(num_threads, workers)
@@ -138,11 +139,17 @@ def evaluate(
             click.echo(f"{name}: {path}", err=json_path == STDOUT)
 
 
-class _Subject:
+class Subject:
     """A version that is to be scored; everything that can be refused is refused when this is made."""
 
     def __init__(
-        self, registry: Registry, name: str, data: Dataset, split: str, engine: str, choices: dict[str, Any]
+        self,
+        registry: Registry,
+        name: str,
+        data: Dataset,
+        split: str,
+        engine: str = "auto",
+        choices: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         from dataclasses import replace
 

@@ -12,9 +12,14 @@ from roadbed.evaluation.result import NAMES
 from roadbed.report.curves import Lines
 from roadbed.report.evaluation_frames import Look, differing_card, frames_card
 from roadbed.report.evaluation_matrix import confusion_card
-from roadbed.report.evaluation_pictures import reliability_for_page
-from roadbed.report.evaluation_sections import classes_card, comparison_card, lineage_card, time_card
-from roadbed.report.evaluation_words import estimate_words, sentence_of_calibration
+from roadbed.report.evaluation_sections import (
+    calibration_card,
+    classes_card,
+    comparison_card,
+    lineage_card,
+    time_card,
+)
+from roadbed.report.evaluation_words import estimate_words
 from roadbed.report.page import card, html_page
 from roadbed.report.run_pictures import curves_for_page
 from roadbed.report.sweep_table import one_line
@@ -39,7 +44,7 @@ def evaluation_page(
     if compared is not None:
         cards += [comparison_card(compared[0]), differing_card(compared[0], look, compared[1])]
     cards += [classes_card(evaluation), frames_card(evaluation, look), confusion_card(evaluation)]
-    cards.append(f'<div class="pair">{_calibration_card(evaluation)}{time_card(evaluation)}</div>')
+    cards.append(f'<div class="pair">{calibration_card(evaluation)}{time_card(evaluation)}</div>')
     cards.append(lineage_card(evaluation))
     if trained:
         cards.append(card("How it was trained", curves_for_page(trained)))
@@ -64,12 +69,6 @@ def _head(evaluation: Evaluation, comparison: Comparison | None) -> str:
 def _figure(name: str, words: str, within: str) -> str:
     told = f'<b>{escape(words)}</b> <span class="faint">{escape(within)}</span>'
     return f"<div><dt>{escape(name)}</dt><dd>{told}</dd></div>"
-
-
-def _calibration_card(evaluation: Evaluation) -> str:
-    drawing = reliability_for_page(evaluation)
-    told = f'<p class="faint">{escape(sentence_of_calibration(evaluation))}</p>'
-    return card("Is it as sure as it is right?", drawing + told)
 
 
 def _footer(evaluation: Evaluation) -> str:

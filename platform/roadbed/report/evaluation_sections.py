@@ -1,4 +1,4 @@
-"""Sections of an evaluation's page that are lists and tables: classes, a comparison, time, whence the version is."""
+"""Sections of an evaluation's page: classes, a comparison, calibration, time, whence the version is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from roadbed.evaluation import Comparison, Evaluation
 from roadbed.evaluation.comparison import Difference
 from roadbed.evaluation.result import NAMES, ClassEstimates
-from roadbed.report.evaluation_words import estimate_words, points
+from roadbed.report.evaluation_pictures import reliability_for_page
+from roadbed.report.evaluation_words import estimate_words, points, sentence_of_calibration
 from roadbed.report.page import bar, card, facts
 from roadbed.report.sweep_table import one_line
 from roadbed.words import duration, percent
@@ -49,6 +50,13 @@ def comparison_card(comparison: Comparison) -> str:
     )
     body = f'<p class="faint">{escape(told)}</p>{_table(rows, "figure", first, second)}<h3>IoU per class</h3>'
     return card(f"{second} beside {first}", body + _table(of_classes, "class", first, second))
+
+
+def calibration_card(evaluation: Evaluation) -> str:
+    """How often the network is right when it is so sure."""
+    drawing = reliability_for_page(evaluation)
+    told = f'<p class="faint">{escape(sentence_of_calibration(evaluation))}</p>'
+    return card("Is it as sure as it is right?", drawing + told)
 
 
 def time_card(evaluation: Evaluation) -> str:

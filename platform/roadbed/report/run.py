@@ -13,7 +13,11 @@ from typing import Any
 import yaml
 
 from roadbed.errors import NotFoundError
+from roadbed.evaluation import Evaluation
 from roadbed.report.curves import Lines
+from roadbed.report.evaluation_frames import Look, frames_card
+from roadbed.report.evaluation_matrix import confusion_card
+from roadbed.report.evaluation_sections import calibration_card
 from roadbed.report.page import bar, card, facts, html_page
 from roadbed.report.run_pictures import curves_for_page
 from roadbed.report.sweep_table import one_line
@@ -41,21 +45,23 @@ class RunStory:
         return cls(run.uri, RunFigures.of(run, status), lines, attempts, run.spec() or "")
 
 
-def run_page(story: RunStory) -> str:
-    """The whole page, as HTML."""
+def run_page(story: RunStory, seen: tuple[Evaluation, Look] | None = None) -> str:
+    """The whole page, as HTML. `seen` is what the best checkpoint makes of the frames that it was scored on."""
     figures, name = story.figures, one_line(story.figures.name)
     cards = [_head(figures), card("How it went", curves_for_page(story.lines))]
     cards.append(
         f'<div class="pair">{_classes(figures)}<div class="stack">{_time(figures)}{_made_of(story)}</div></div>'
     )
+    if seen is not None:
+        cards += [frames_card(*seen), confusion_card(seen[0]), calibration_card(seen[0])]
     cards += [_attempts(story), _spec(story)]
     return html_page(
         cards,
         title=f"{name}: a run of roadbed",
         heading=name,
         below=f"A training run, {figures.state}: {one_line(story.uri)}",
-        footer=f"<code>roadbed runs show {escape(name)}</code> tells how it stands now; <code>roadbed evaluate</code> "
-        "makes such a page of what its version sees: frames, confusion, calibration.",
+        footer=f"<code>roadbed runs show {escape(name)}</code> tells how it stands now; <code>roadbed runs report "
+        f"{escape(name)} --frames</code> adds what it sees: frames, confusion, calibration.",
         styles=("figures.css",),
     )
 
