@@ -14,7 +14,7 @@ quickstart: install ## the whole way on this machine; CAMVID=DIR uses that CamVi
 
 .PHONY: test
 test: install ## all tests that a laptop can run (some need CAMVID=DIR and say so)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
 .PHONY: test-gpu
 test-gpu: install ## the tests that need NVIDIA GPUs: CUDA, bf16, and with two of them NCCL and SyncBatchNorm

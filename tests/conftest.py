@@ -7,8 +7,10 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from kube_server import KubeServer
 from roadbed.cli import main
@@ -17,12 +19,16 @@ from roadbed.runtime import local
 CAMVID_FOLDER = Path(__file__).parents[2] / "shared" / "data" / "camvid"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests (`make test`), one has all that start Ray, and files stay whole."""
-    for item in items:
-        has_ray = item.get_closest_marker("ray") is not None or item.path.parent.name == "integration"
-        item.add_marker(pytest.mark.xdist_group("ray" if has_ray else item.path.stem))
+class OneStartsRay(LoadScopeScheduling):
+    """How two processes share the tests (`make test`): one has all that start Ray; of the others files stay whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "ray" if path.startswith(("tests/integration/", "tests/soak/")) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStartsRay:
+    return OneStartsRay(config, log)
 
 
 @pytest.fixture(scope="session")
