@@ -86,9 +86,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus is not there: `apt-get install prometheus` brings it")
     folder = tmp_path_factory.mktemp("watched") / "local"
-    state = local.up(folder, num_cpus=4)
     since = time.time()
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        # Other tests may have the same shards in their cache, whole.
+        patch.setenv("ROADBED_CACHE_DIR", str(folder / "cache"))
+        state = local.up(folder, num_cpus=4)
         stack.callback(local.down, folder)
         for name, value in (local.environment(state) | {"ROADBED_LOCAL_DIR": str(folder)}).items():
             patch.setenv(name, value)
