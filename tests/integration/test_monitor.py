@@ -43,7 +43,13 @@ pytestmark = [pytest.mark.s3, pytest.mark.ray]
 
 ROOT = "s3://roadbed/watched"
 DATA = f"{ROOT}/datasets/blocks"
-SMALL = (f"data.uri={DATA}", SMALL_MODEL, "data.on_damaged=skip")
+SMALL = (
+    f"data.uri={DATA}",
+    SMALL_MODEL,
+    "data.on_damaged=skip",
+    "output.checkpoint_steps=8",
+    "workers.retries.pause_s=1",
+)
 SHARES = {"Sky": 0.2, "Building": 0.3, "Road": 0.3, "Tree": 0.2}
 
 NO_CLUSTER = "there is no Kubernetes here"
@@ -177,15 +183,15 @@ def damage_a_sample() -> None:
 
 def train_and_lose_a_worker(folder: Path) -> None:
     """A run whose first worker dies once; one sample of every epoch is skipped."""
-    with driving(blocks_job(ROOT, *SMALL, "train.epochs=16", "train.clip_norm=1.0", name="street"), folder) as driver:
-        driver.until_step(40)
+    with driving(blocks_job(ROOT, *SMALL, "train.epochs=10", "train.clip_norm=1.0", name="street"), folder) as driver:
+        driver.until_step(25)
         os.kill(driver.workers()[0], signal.SIGKILL)
         assert driver.wait() == 0, driver.said()
 
 
 def sweep(folder: Path) -> None:
     """Two trials, one of which explodes."""
-    base = blocks_job(ROOT, *SMALL, "train.epochs=6", name="rates").model_dump(mode="json")
+    base = blocks_job(ROOT, *SMALL, "train.epochs=4", name="rates").model_dump(mode="json")
     tune = {"space": {"train.learning_rate": {"choice": [1e6, 0.02]}}, "trials": 2, "searcher": "grid"}
     spec = folder / "rates.yaml"
     spec.write_text(yaml.safe_dump(base | {"kind": "tune", "tune": tune | {"baseline": False}}))
@@ -292,6 +298,7 @@ def test_kills_raise_the_alerts_of_their_runbooks(lived: Watched, tmp_path: Path
     """A worker killed three times, replicas as soon as they come, and a store that is frozen: all three alerts fire."""
     asked = lived.prometheus
     job = blocks_job(ROOT, *SMALL, "train.epochs=200", name="haunted")
+    promote(Registry(open_store(ROOT)), 1)
     with endpoint() as url, driving(job, tmp_path) as driver:
         for attempt in range(1, 4):
             driver.until(lambda status, attempt=attempt: status.attempt == attempt and status.step > 0, f"{attempt}")
