@@ -49,18 +49,22 @@ def card(miou: float, **ious: float | None) -> dict[str, Any]:
     }
 
 
+def begun_sweep(root: Store, clock: Clock) -> tuple[Attempt, LiveSweep]:
+    """The sweep `streets` before its first trial."""
+    sweep = Sweep(root, "streets")
+    sweep.run.clock = clock
+    sweep.run.begin(dump_job(parse_kind(TuneJob, SWEEP, origin="test")))
+    attempt = sweep.run.claim(details={})
+    return attempt, LiveSweep(attempt, {})
+
+
 def fill(root: Store, clock: Clock) -> None:
     """Two runs of their own, a sweep with two trials, a model of three versions, a dataset."""
     finished_run(root, "town", clock, miou=0.61, best=0.64)
     clock.now += 100
     alive = Run(root, "alive", clock=clock).claim(details={})
     alive.beat(7, {"num_steps": 20})
-    job = parse_kind(TuneJob, SWEEP, origin="test")
-    sweep = Sweep(root, "streets")
-    sweep.run.clock = clock
-    sweep.run.begin(dump_job(job))
-    attempt = sweep.run.claim(details={})
-    live = LiveSweep(attempt, {})
+    attempt, live = begun_sweep(root, clock)
     for number, value in enumerate((0.4, 0.6)):
         live.begin(number, {"train.learning_rate": 0.01 * (number + 1)})
         finished_run(root, trial_name("streets", number), clock, miou=value, best=value)

@@ -28,12 +28,11 @@ from roadbed.runs import Attempt, Pointer, Run, Statuses
 from roadbed.runtime.local import LocalState, Process, RayHead, metrics_urls
 from roadbed.runtime.local.process_table import look_up
 from roadbed.runtime.local.state import write_state
-from roadbed.spec import TuneJob, dump_job, parse_kind
 from roadbed.storage import Store, open_store
-from roadbed.tuning.sweep import LiveSweep, Sweep
+from roadbed.tuning.sweep import LiveSweep
 from roadbed.watching import Look, RunNow, Telling, Watcher
 from roadbed.watching.endpoints import quantile
-from state_examples import SWEEP, checkpoint
+from state_examples import begun_sweep, checkpoint
 from support import Clock
 
 Command = Callable[..., tuple[int, str, str]]
@@ -199,12 +198,7 @@ def test_a_run_that_is_started_again_is_noticed(root: Store) -> None:
 
 
 def filled_sweep(root: Store, clock: Clock) -> LiveSweep:
-    job = parse_kind(TuneJob, SWEEP, origin="test")
-    sweep = Sweep(root, "streets")
-    sweep.run.clock = clock
-    sweep.run.begin(dump_job(job))
-    attempt = sweep.run.claim(details={})
-    live = LiveSweep(attempt, {})
+    attempt, live = begun_sweep(root, clock)
     for number, value in enumerate((0.4, 0.6)):
         live.begin(number, {"train.learning_rate": 0.01})
         clock.now += 1800

@@ -20,6 +20,7 @@ from roadbed.cli.workers import (
     chosen_mapper,
     default_threads,
     workers_option,
+    workers_words,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def evaluate(
         subjects = [Subject(registry, name, data, split, engine, choices) for name in (model, other) if name]
         engines = [subject.scoring.engine for subject in subjects]
         num_threads = default_threads(*engines) if threads is None or ONE_AT_A_TIME in engines else threads
-        worked = _workers_words(num_threads, workers)
+        worked = workers_words(num_threads, workers)
         with chosen_mapper(num_threads, workers) as mapper:
             found = [subject.evaluate(mapper, worked, Bootstrap(draws, seed)) for subject in subjects]
         comparison = Comparison(*found) if other else None
@@ -184,11 +185,6 @@ def _choices(views: str | None, tile: str | None) -> dict[str, Any]:
 
     seen: dict[str, Any] = {} if views is None else {"views": Views.parse(views)}
     return seen if tile is None else seen | {"tiles": Tiles.parse(tile)}
-
-
-def _workers_words(num_threads: int, workers: int | None) -> str:
-    number, noun = (num_threads, "thread") if workers is None else (workers, "Ray worker")
-    return f"{number} {noun}{'s' * (number > 1)}"
 
 
 def _json(found: list[Evaluation], comparison: Comparison | None) -> dict[str, Any]:

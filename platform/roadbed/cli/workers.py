@@ -68,3 +68,9 @@ def chosen_mapper(num_threads: int, workers: int | None) -> Iterator[Mapper]:
 def default_threads(*engines: str) -> int:
     """One per CPU, within bounds, where each computes with one of these engines."""
     return 1 if ONE_AT_A_TIME in engines else min(os.cpu_count() or 1, MOST_THREADS)
+
+
+def workers_words(num_threads: int, workers: int | None) -> str:
+    """Who does the work, in words."""
+    number, noun = (num_threads, "thread") if workers is None else (workers, "Ray worker")
+    return f"{number} {noun}{'s' * (number > 1)}"

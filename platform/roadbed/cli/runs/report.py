@@ -57,7 +57,7 @@ def _seen(run: Run) -> Iterator[tuple[Evaluation, Look]]:
     from tempfile import TemporaryDirectory
 
     from roadbed.cli.evaluate import Subject
-    from roadbed.cli.workers import chosen_mapper, default_threads
+    from roadbed.cli.workers import chosen_mapper, default_threads, workers_words
     from roadbed.data.dataset import Dataset
     from roadbed.evaluation import Bootstrap, FrameScorer
     from roadbed.registry import Registry
@@ -72,5 +72,5 @@ def _seen(run: Run) -> Iterator[tuple[Evaluation, Look]]:
         subject = Subject(registry, f"{run.name}:1", data, job.data.eval_split)
         num_threads = default_threads(subject.scoring.engine)
         with chosen_mapper(num_threads, None) as mapper:
-            evaluation = subject.evaluate(mapper, f"{num_threads} threads", Bootstrap())
+            evaluation = subject.evaluate(mapper, workers_words(num_threads, None), Bootstrap())
         yield evaluation, FrameScorer(subject.scoring).look
